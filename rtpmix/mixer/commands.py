@@ -1,0 +1,255 @@
+"""What crosses the border to the media engine: commands in, events out; frozen and picklable.
+
+Every command takes effect at a tick boundary of the bridge that it concerns.  Seats are numbered
+from one space: a leg, a source (talks, has no socket) and a tap (listens, has no socket) are all
+seats.  A seat is born silent: nobody hears it and it hears nobody until a `SetMatrix` names it.
+
+Positions in time are **samples of the media clock** at 8000 Hz, counted from the engine's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNITY = 32768  # Q15: 1.0
+
+# --------------------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something for the engine to do at the next tick."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLeg(Command):
+    """Give a leg a row. RTP identity is the caller's, so that virtual runs are reproducible."""
+
+    leg: int
+    codec: str = "PCMU"  # "PCMU" or "PCMA"
+    payload_type: int = 0
+    dtmf_payload_type: int | None = None
+    ssrc: int
+    first_sequence: int
+    first_timestamp: int
+    cname: str = "rtpmix"
+    sends: bool = True  # False: we send no RTP (the peer is sendonly or inactive)
+    receives: bool = True  # False: what arrives is dropped and counted
+    jitter_ms: int = 10  # delay between arrival and earliest playout
+    media_timeout_ms: int = 0  # 0: never tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateLeg(Command):
+    """A renegotiated session: hold, resume, other codec. RTP identity and counters go on."""
+
+    leg: int
+    codec: str = "PCMU"
+    payload_type: int = 0
+    dtmf_payload_type: int | None = None
+    sends: bool = True
+    receives: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLeg(Command):
+    """Free the row; the leg leaves its bridge's matrix first. Answered by `LegClosed`."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSource(Command):
+    """A talker without a socket. It speaks what `Play` gave it, then silence."""
+
+    source: int
+
+
+@dataclass(frozen=True, slots=True)
+class Play(Command):
+    """Queue PCM on a source: int16 little endian mono at 8000 Hz. `loop` repeats it for ever."""
+
+    source: int
+    pcm: bytes
+    loop: bool = False
+    token: int = 0  # comes back in `Played`
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlaying(Command):
+    """Drop what a source still has to say."""
+
+    source: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTap(Command):
+    """A listener without a socket: what it hears comes out as `TapFrame` events.
+
+    With ``follow`` set it is a copy of that leg's own input ("spoken") or output ("heard") instead
+    and needs no seat in a matrix.
+    """
+
+    tap: int
+    follow: int | None = None
+    side: str = "heard"  # with follow: "spoken" or "heard"
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSeat(Command):
+    """Free a source or a tap."""
+
+    seat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMatrix(Command):
+    """The whole routing of one bridge, membership included, at one tick.
+
+    ``gains[i][j]`` is the Q15 gain with which ``seats[i]`` hears ``seats[j]``; the diagonal is 0.
+    A seat that belonged to the bridge and is not listed loses its row and column.  A seat that
+    belonged to another bridge moves.  A bridge exists from its first matrix to `CloseBridge`.
+    ``dtmf[i][j]`` true: digits pressed by ``seats[j]`` are forwarded to ``seats[i]``.
+    """
+
+    bridge: int
+    seats: tuple[int, ...]
+    gains: tuple[tuple[int, ...], ...]
+    dtmf: tuple[tuple[bool, ...], ...] = ()  # () forwards nothing
+    ramp_ms: int = 10
+    token: int = 0  # comes back in `MatrixCommitted` and `MatrixReached`
+
+
+@dataclass(frozen=True, slots=True)
+class CloseBridge(Command):
+    """Every seat of the bridge falls silent and belongs to no bridge."""
+
+    bridge: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits(Command):
+    """Send RFC 4733 events to a leg: one of 0-9 * # A-D each."""
+
+    leg: int
+    digits: str
+    duration_ms: int = 160
+    pause_ms: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Command):
+    """From the next tick, hand out this leg's input and output in every `TapBlock`."""
+
+    leg: int
+    on: bool = True
+
+
+# ----------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class MixerEvent:
+    """Something happened in the engine at media sample ``at``."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCommitted(MixerEvent):
+    """A matrix took effect: its first changed sample is ``at``."""
+
+    bridge: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixReached(MixerEvent):
+    """The ramp to a matrix ended: from ``at`` on every gain is exactly as commanded."""
+
+    bridge: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class DigitPressed(MixerEvent):
+    """A leg's phone sent an RFC 4733 event; told once, at its end (or when it times out)."""
+
+    leg: int
+    digit: str
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSeen(MixerEvent):
+    """A leg's first valid RTP packet (again after a `MediaLost`)."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLost(MixerEvent):
+    """Neither RTP nor RTCP for the leg's media timeout."""
+
+    leg: int
+    idle_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSaidBye(MixerEvent):
+    """An RTCP BYE for the leg's own SSRC (RFC 3550 section 6.6): a hint, nothing was closed."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class Played(MixerEvent):
+    """The source has said all of the `Play` with this token."""
+
+    source: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class TapFrame(MixerEvent):
+    """One frame for a tap's owner: int16 little endian mono at 8000 Hz."""
+
+    tap: int
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LegStats:
+    """Counters of one leg since it was opened; packets unless the name says otherwise."""
+
+    received: int = 0
+    played: int = 0
+    concealed: int = 0  # frames that the mixer had to invent
+    late: int = 0
+    lost: int = 0
+    duplicate: int = 0
+    reordered: int = 0
+    dropped: int = 0  # wrong source, payload type, version, SSRC, or direction
+    sent: int = 0
+    send_errors: int = 0
+    clipped: int = 0  # samples limited to full scale in what this leg heard
+    digits: int = 0
+    jitter_ms: float = 0.0  # RFC 3550 section 6.4.1, of what we receive
+    remote_lost_fraction: float = 0.0  # from the peer's last receiver report
+    round_trip_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LegClosed(MixerEvent):
+    """The row is free; its counters are final."""
+
+    leg: int
+    stats: LegStats
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRefused(MixerEvent):
+    """A command named a seat or a bridge that does not exist; nothing changed."""
+
+    command: Command
+    why: str

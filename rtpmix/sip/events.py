@@ -1,0 +1,123 @@
+"""What the user agent tells its user: frozen facts, drained with `UserAgent.next_event`.
+
+``call`` is the number that the user agent gave an INVITE session, ``request`` the number of a
+request outside the INVITE machinery that waits for `UserAgent.respond`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .flow import Flow
+from .message import Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invited(Event):
+    """A new INVITE outside a dialog; 100 Trying has been sent. Use ring, accept or reject."""
+
+    call: int
+    request: Request
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled(Event):
+    """The caller gave up before our final response; 487 has been sent, the call is over."""
+
+    call: int
+    reason: str | None = None  # the CANCEL's Reason header, RFC 3326
+
+
+@dataclass(frozen=True, slots=True)
+class Acked(Event):
+    """The ACK for our 2xx arrived; its body is the answer when our 2xx carried the offer."""
+
+    call: int
+    body: bytes
+    content_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed(Event):
+    """A provisional response above 100 to our INVITE (one early dialog per `tag`)."""
+
+    call: int
+    response: Response
+    tag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Event):
+    """The first 2xx to our INVITE. ACK has been sent unless `needs_ack` (late offer)."""
+
+    call: int
+    response: Response
+    flow: Flow
+    needs_ack: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """Our INVITE ended without a dialog: a 3xx-6xx, 408 (timer B) or 503 (transport)."""
+
+    call: int
+    status: int
+    reason: str
+    response: Response | None = None  # None where the status was made up here
+
+
+@dataclass(frozen=True, slots=True)
+class Reinvited(Event):
+    """A re-INVITE; answer it with `UserAgent.answer_reinvite`. An empty body asks for an offer."""
+
+    call: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ReinviteAnswered(Event):
+    """Our re-INVITE was answered; after a failure the old session stands (RFC 3261 section 14.1)."""
+
+    call: int
+    status: int
+    reason: str
+    response: Response | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Event):
+    """A confirmed dialog is over. Sent once; the call number is then unknown.
+
+    `cause` is one of: "remote-bye", "local-bye", "ack-timeout" (no ACK within 64*T1; BYE sent),
+    "dialog-lost" (481 or 408 to a request in the dialog), "transport".
+    """
+
+    call: int
+    cause: str
+    reason: str | None = None  # the Reason header as received, RFC 3326
+
+
+@dataclass(frozen=True, slots=True)
+class Requested(Event):
+    """A request that the user of the agent must answer with `UserAgent.respond`."""
+
+    request: int
+    message: Request
+    flow: Flow
+    call: int | None = None  # set for a request in a dialog (INFO, MESSAGE, UPDATE ...)
+
+
+@dataclass(frozen=True, slots=True)
+class Responded(Event):
+    """The final response to a request sent with `UserAgent.request` (408 or 503 made up here)."""
+
+    request: int
+    status: int
+    reason: str
+    response: Response | None = field(default=None)
