@@ -1,0 +1,132 @@
+"""The server's configuration: frozen, and checked when it is made."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from .errors import UsageError
+
+CODECS = ("PCMU", "PCMA")
+TRANSPORTS = ("udp", "tcp")
+PORTS_PER_LEG = 2  # RTP on the even port, RTCP on the odd one above it (RFC 3550 section 11)
+
+
+class Listen(NamedTuple):
+    """One parsed entry of `Config.sip_listen`."""
+
+    transport: str  # "UDP" or "TCP"
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """Read ``"udp:192.0.2.1:5060"``; an IPv6 address stands in brackets."""
+        transport, _, rest = text.partition(":")
+        host, _, port = rest.rpartition(":")
+        if transport.lower() not in TRANSPORTS or not host or not port.isdecimal():
+            raise UsageError(f"sip_listen entry {text!r} is not 'udp:ADDRESS:PORT' or 'tcp:...'")
+        host = host.removeprefix("[").removesuffix("]")
+        _check_address("sip_listen", host)
+        if int(port) > 65535:
+            raise UsageError(f"sip_listen entry {text!r}: a port is at most 65535")
+        return cls(transport.upper(), host, int(port))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a `Server` needs to know; every value has a default that works on one machine.
+
+    Parameters
+    ----------
+    sip_listen
+        Where to listen for SIP: ``"udp:ADDRESS:PORT"`` or ``"tcp:ADDRESS:PORT"`` each. Port 0
+        takes a free one; `Server.sip_address` tells which.
+    media_address
+        The address for RTP, put into SDP. None: for each peer, the address this machine reaches
+        it from.
+    rtp_ports
+        Ports for RTP and RTCP, two to a leg.
+    codecs
+        Codecs in the order of preference: "PCMU", "PCMA".
+    jitter_ms
+        How long after its arrival a leg's first packet is played: the jitter that is absorbed.
+    media_timeout_s
+        Seconds without RTP and RTCP after which a leg counts as lost; 0 never does.
+    users
+        User name to password. With users, REGISTER is answered (digest, RFC 3261 section 22), and
+        an INVITE that claims to come from `realm` must be theirs.
+    realm
+        The digest realm, and the domain of the users' addresses of record.
+    require_login
+        True: every INVITE must be authenticated; False: strangers may call too, with
+        `IncomingCall.identity` None.
+    recording_key
+        File that holds the key-encryption key of recordings; made, readable by its owner alone,
+        when it does not exist. None: ``~/.config/rtpmix/recording.key``.
+    max_calls
+        Calls at a time; one more is refused with 503.
+    user_agent
+        What the User-Agent and Server headers say.
+    seed
+        For tests: makes every tag, SSRC and first sequence number reproducible. Never set it on
+        a network, where these must be unguessable.
+    """
+
+    sip_listen: tuple[str, ...] = ("udp:0.0.0.0:5060", "tcp:0.0.0.0:5060")
+    media_address: str | None = None
+    rtp_ports: range = range(20000, 40000)
+    codecs: tuple[str, ...] = CODECS
+    jitter_ms: int = 10
+    media_timeout_s: float = 30.0
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    realm: str = "rtpmix"
+    require_login: bool = False
+    recording_key: Path | None = None
+    max_calls: int = 5000
+    user_agent: str = "rtpmix/0.1.0"
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sip_listen, str):
+            raise UsageError("sip_listen is a tuple of entries: write ('udp:0.0.0.0:5060',)")
+        for entry in self.sip_listen:
+            Listen.parse(entry)
+        if self.media_address is not None:
+            _check_address("media_address", self.media_address)
+        _check_ports(self.rtp_ports)
+        unknown = [codec for codec in self.codecs if codec not in CODECS]
+        if unknown or not self.codecs:
+            raise UsageError(f"codecs {self.codecs!r}: choose one or more of {', '.join(CODECS)}")
+        for name, value in (("jitter_ms", self.jitter_ms), ("max_calls", self.max_calls)):
+            if value < 0:
+                raise UsageError(f"{name} is {value}; it can't be negative")
+        if self.media_timeout_s < 0:
+            raise UsageError("media_timeout_s can't be negative; 0 turns the timeout off")
+        if self.require_login and not self.users:
+            raise UsageError("require_login without users would refuse every call: name some users")
+        # A frozen dataclass should not change through the dict that it was made from.
+        object.__setattr__(self, "users", MappingProxyType(dict(self.users)))
+
+    @property
+    def listens(self) -> tuple[Listen, ...]:
+        """`sip_listen`, parsed."""
+        return tuple(Listen.parse(entry) for entry in self.sip_listen)
+
+
+def _check_address(name: str, text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise UsageError(f"{name} {text!r} is not an IP address; names are not resolved") from None
+
+
+def _check_ports(ports: range) -> None:
+    if len(ports) < PORTS_PER_LEG or ports.step != 1:
+        raise UsageError(f"rtp_ports {ports!r}: give a range of at least {PORTS_PER_LEG} ports")
+    if ports.start < 1024 or ports.stop > 65536:
+        raise UsageError(f"rtp_ports {ports!r}: stay within 1024 to 65535")

@@ -1,0 +1,161 @@
+"""What a `Server` tells its program: frozen facts, in the order in which they became true.
+
+``at`` is the loop's time in seconds; ``sample`` is a position on the media clock, at 8000 Hz.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .mixer.commands import LegStats
+from .supervision import Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened at loop time ``at``."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallArrived(Event):
+    """An INVITE reached the server; its handler has been started."""
+
+    caller: str
+    target: str
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegOpened(Event):
+    """A call was set up and has media."""
+
+    leg: str
+    remote: str
+    direction: str  # "inbound" or "outbound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegHeld(Event):
+    """The peer put us on hold, or took us off."""
+
+    leg: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegMediaLost(Event):
+    """Neither RTP nor RTCP came for the media timeout."""
+
+    leg: str
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegClosed(Event):
+    """A leg is gone; `cause` says by whom: "remote-bye", "local-bye", "media-timeout" ..."""
+
+    leg: str
+    cause: str
+    reason: str | None
+    duration_s: float
+    stats: LegStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitReceived(Event):
+    """A phone's key, told at its release (RFC 4733)."""
+
+    leg: str
+    digit: str
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeChanged(Event):
+    """A routing took effect at ``sample``: `gains[i][j]` is how `legs[i]` hears `legs[j]` (Q15)."""
+
+    bridge: str
+    legs: tuple[str, ...]
+    gains: tuple[tuple[int, ...], ...]
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeClosed(Event):
+    """A bridge is gone; its legs live on unless they were closed too."""
+
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChanged(Event):
+    """A supervisor's mode is in force; the matrix is the one that the mixer now uses."""
+
+    bridge: str
+    supervision: str
+    supervisor: str
+    before: Mode | None
+    after: Mode | None
+    sample: int
+    legs: tuple[str, ...]
+    gains: tuple[tuple[int, ...], ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisionEvent(Event):
+    """A step of a supervision: "attached", "takeover-started", "agent-released", "orphaned" ..."""
+
+    bridge: str
+    fact: str
+    leg: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStarted(Event):
+    """A capture is open and its keys are on disk."""
+
+    bridge: str
+    recording: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingGap(Event):
+    """Frames were lost to a slow or full disk; the capture says where."""
+
+    recording: str
+    frames: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStopped(Event):
+    """A capture was closed; `sealed` is False when it could not be completed."""
+
+    bridge: str
+    recording: str
+    path: Path
+    packets: int
+    duration_s: float
+    gaps: int
+    sealed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered(Event):
+    """A phone registered, or refreshed; `contacts` is how many it now has."""
+
+    user: str
+    contacts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsDropped(Event):
+    """This subscriber was too slow: `count` events before this one are missing."""
+
+    count: int
