@@ -1,0 +1,99 @@
+# Two commands matter: `make lab` shows the server running, `make test` is everything that CI runs.
+# Both prepare .venv themselves, ask nothing, and skip what is already done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+FUZZ_SECONDS ?= 60
+
+# Debian's packages that hold the independent peers of tests/interop.
+PEERS := sipp baresip tshark gst-launch-1.0 ffmpeg espeak-ng ip
+
+.PHONY: help lab test install format static types unit docs fuzz interop rfc clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+lab: $(VENV)/.lab ## install what it needs and run the lab server with its demo phones
+	@exec $(BIN)/rtpmix lab --demo $(ARGS)
+
+test: static types docs unit fuzz interop ## everything that CI runs
+
+install: $(VENV)/.dev ## prepare .venv for development, and nothing else
+
+format: $(VENV)/.dev ## rewrite the sources in the house's format
+	@$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+static: $(VENV)/.dev ## format and lint
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev ## mypy --strict
+	@$(BIN)/mypy
+
+unit: $(VENV)/.dev ## tests in virtual time, with branch coverage
+	@$(BIN)/python -m pytest tests --ignore=tests/interop --ignore=tests/fuzz --cov --cov-report=term:skip-covered
+
+docs: $(VENV)/.dev ## build the documentation; a warning fails
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	echo "docs: docs/_build/html/index.html"
+
+fuzz: $(VENV)/.dev ## hostile input for FUZZ_SECONDS (60)
+	@RTPMIX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz
+
+# Away from CI a machine without the peers still tests all the rest; in CI a missing peer fails.
+interop: $(VENV)/.dev ## against SIPp, baresip, tshark, GStreamer and ffmpeg
+	@missing=""
+	for peer in $(PEERS); do command -v "$$peer" >/dev/null || missing="$$missing $$peer"; done
+	if [ -z "$$missing" ]; then
+	  $(BIN)/python -m pytest tests/interop
+	elif [ -n "$${CI:-}" ]; then
+	  echo "interop: not installed:$$missing (.ci/run installs them)" >&2; exit 1
+	else
+	  echo "interop: left out, not installed:$$missing (.ci/run names the Debian packages)" >&2
+	fi
+
+rfc: $(VENV)/.dev ## write docs/rfc.md anew from the citations in the sources
+	@$(BIN)/python docs/rfc_table.py --write
+
+clean: ## remove .venv and everything that was built
+	@rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------ the virtual environment
+
+$(VENV)/.lab: pyproject.toml
+	@$(prepare_venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@$(prepare_venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/.lab
+
+# A working .venv is kept. Otherwise the first Python that is new enough makes one; a shim of
+# pyenv that names a Python which is not selected counts as absent because it can't run this.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+define prepare_venv
+if ! $(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null; then
+  found=""
+  for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do
+    if "$$candidate" -c '$(NEW_ENOUGH)' 2>/dev/null; then found="$$candidate"; break; fi
+  done
+  if [ -z "$$found" ]; then
+    echo "rtpmix needs Python 3.11 or later and found $$($(or $(PYTHON),python3) -V 2>&1 | head -n 1); install one, or name it: make PYTHON=/path/to/python" >&2
+    exit 1
+  fi
+  echo "Preparing $(VENV) with $$("$$found" -V) (once; about a minute)"
+  if ! "$$found" -m venv --clear $(VENV) >/dev/null; then
+    echo "$$found cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
+    exit 1
+  fi
+fi
+endef
