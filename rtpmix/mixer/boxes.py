@@ -1,0 +1,82 @@
+"""Where datagrams cross the border of the engine: an inbox that I/O fills, an outbox that it empties.
+
+Both are preallocated and reused: in steady state a beat allocates nothing that lives on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+DATAGRAM = 1536  # octets kept of a datagram: more than any Ethernet frame carries
+
+
+class Inbox:
+    """Datagrams that arrived since the last beat, not yet looked at.
+
+    The fast way in is for I/O that can read straight into a row of `views`::
+
+        size = socket.recv_into(inbox.views[count])
+        inbox.sizes[count], inbox.codes[count] = size, code
+
+    and `Engine.receive(count)` afterwards. `put` is the simple way in.
+
+    Attributes
+    ----------
+    data : (capacity, 1536) uint8 ndarray
+        One datagram a row.
+    views : list of memoryview
+        The same rows, to read into.
+    sizes : (capacity,) int list
+        Octets in each row.
+    codes : (capacity,) int list
+        ``2 * leg row``, plus 1 when it came in on the leg's own RTCP port.
+    """
+
+    def __init__(self, capacity: int = 512) -> None:
+        self.capacity = capacity
+        self.data: NDArray[np.uint8] = np.zeros((capacity, DATAGRAM), np.uint8)
+        self.views = [memoryview(row) for row in self.data]  # type: ignore[arg-type]
+        self.sizes = [0] * capacity
+        self.codes = [0] * capacity
+        self.count = 0  # used by `put` only
+
+    def put(self, row: int, datagram: bytes, *, rtcp: bool = False) -> bool:
+        """Add one datagram; False, and nothing kept, when the inbox is full.
+
+        The caller puts at most one datagram a row and kind before the engine has taken the batch.
+        """
+        if self.count == self.capacity:
+            return False
+        size = min(len(datagram), DATAGRAM)
+        self.views[self.count][:size] = datagram[:size]
+        self.sizes[self.count] = size
+        self.codes[self.count] = 2 * row + rtcp
+        self.count += 1
+        return True
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What one beat sends.
+
+    Attributes
+    ----------
+    phase, version
+        ``(rows, views)`` of a phase are unchanged while its version is: a cache key for I/O that
+        keeps a list of bound methods.
+    rows : list of int
+        The rows whose packet is due.
+    views : list of memoryview
+        The packet of each row, 172 octets; valid until the next beat of this phase.
+    extra : list of (row, packet, is RTCP)
+        What does not fit the pattern: RFC 4733 events and RTCP.
+    """
+
+    phase: int = 0
+    version: int = 0
+    rows: list[int] = field(default_factory=list)
+    views: list[memoryview] = field(default_factory=list)
+    extra: list[tuple[int, bytes, bool]] = field(default_factory=list)

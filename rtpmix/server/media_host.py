@@ -1,0 +1,64 @@
+"""What carries media for a server: the border between the event loop and the engine.
+
+`ThreadHost` runs the engine on its own thread with real sockets; `InlineHost` runs it on the event
+loop, in virtual time if the loop's time is virtual. Both take the same commands at the same beats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from rtpmix.mixer.commands import Command, LegStats, MixerEvent
+from rtpmix.mixer.tap import BlockSink
+from rtpmix.server.media_io import Address
+
+
+class MediaHost(Protocol):
+    """An engine with a network. All methods are for the event loop's thread.
+
+    Commands of one caller take effect in the order of `submit`, `connect` and `release`.
+
+    Attributes
+    ----------
+    writer
+        Gets every `TapBlock`, on the media thread; it must not block.
+    """
+
+    writer: BlockSink | None
+
+    async def start(self, on_event: Callable[[MixerEvent], None]) -> None:
+        """Begin to beat. Events come to ``on_event`` on the loop's thread, in order."""
+
+    async def stop(self) -> None:
+        """Close every leg, send RTCP BYE, end the thread. Events that are left are delivered."""
+
+    async def reserve(self, leg: int) -> Address:
+        """Bind an even RTP port and the RTCP port above it for a leg that `OpenLeg` opens later.
+
+        Raises
+        ------
+        CapacityError
+            When no port pair is left, or no open file.
+        """
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Hear only this source, and send only there. None: neither, until told otherwise."""
+
+    def release(self, leg: int) -> None:
+        """Give a leg's ports back. `CloseLeg` does so too; releasing twice is no error."""
+
+    def submit(self, command: Command) -> None:
+        """Hand a command to the engine; it takes effect at a tick, or comes back refused."""
+
+    @property
+    def sample(self) -> int:
+        """The media clock: samples at 8000 Hz since `start`."""
+
+    def leg_stats(self, leg: int) -> LegStats | None:
+        """Return a leg's counters; None when it isn't open."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counts: legs, bridges, ticks, late ticks and their histogram, packets, errors."""

@@ -1,0 +1,44 @@
+"""Datagrams for the media engine: the border, and real sockets behind it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rtpmix.mixer.boxes import Inbox, Outbox
+
+Address = tuple[str, int]
+
+
+class MediaIO(Protocol):
+    """What a media host needs of a network. All calls come from the host's own thread but `reserve`.
+
+    A leg's life: `reserve`, then `attach` and `connect` in either order, then `release`.
+    Nothing is heard before a leg is both attached (its row is known) and connected (its one
+    allowed source is known): what arrives earlier is thrown away.
+    """
+
+    def reserve(self, leg: int) -> Address:
+        """Bind an even RTP port and the odd RTCP port above it.
+
+        Raises
+        ------
+        CapacityError
+            When the port range or the open files are used up.
+        """
+
+    def attach(self, leg: int, row: int) -> None:
+        """From now on deliver what the leg's source sends as coming from this engine row."""
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Hear only this source and send only there; None: neither (hold with c=0.0.0.0)."""
+
+    def release(self, leg: int) -> None:
+        """Give the ports back; an unknown leg is no error."""
+
+    def receive(self, inbox: Inbox) -> int:
+        """Fill the inbox with at most one datagram a leg and kind; return how many."""
+
+    def send(self, outbox: Outbox) -> list[int]:
+        """Send everything in the outbox; return the rows whose send failed."""
