@@ -1,4 +1,4 @@
-"""Where datagrams cross the border of the engine: an inbox that I/O fills, an outbox that it empties.
+"""Where datagrams cross the border of the engine: I/O fills an inbox and empties an outbox.
 
 Both are preallocated and reused: in steady state a beat allocates nothing that lives on.
 """

@@ -10,7 +10,7 @@ Address = tuple[str, int]
 
 
 class MediaIO(Protocol):
-    """What a media host needs of a network. All calls come from the host's own thread but `reserve`.
+    """What a media host needs of a network. All calls but `reserve` are for the host's own thread.
 
     A leg's life: `reserve`, then `attach` and `connect` in either order, then `release`.
     Nothing is heard before a leg is both attached (its row is known) and connected (its one

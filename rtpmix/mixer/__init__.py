@@ -1,0 +1,1 @@
+"""Frames, gains and playout: the mechanism, without I/O and without a clock."""
