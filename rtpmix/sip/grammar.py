@@ -1,0 +1,179 @@
+"""The lexical ground of RFC 3261 section 25: tokens, quoted strings, hosts, parameters, lists.
+
+Text here is a decoded message head: UTF-8, with bytes that are not UTF-8 kept as lone surrogates
+(`surrogateescape`), so that encoding gives back what came.
+
+Every regular expression is made of possessive quantifiers (``*+``, ``++``, ``?+``) and therefore
+never backtracks: the time to match is linear in the text, whatever a peer sends.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+
+from ..errors import SipParseError
+
+ENCODING_ERRORS = "surrogateescape"
+
+TOKEN_CHARACTERS = r"A-Za-z0-9\-.!%*_+`'~"
+ALPHANUMERIC = "A-Za-z0-9"
+UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
+
+# Inside quotes: anything but a bare quote, backslash or line end; a backslash escapes one more
+# character (quoted-pair). NUL may only come as a quoted-pair.
+QUOTED_STRING = r'"[^"\\\x00\r\n]*+(?:\\[^\r\n][^"\\\x00\r\n]*+)*+"'
+# An underscore is not in RFC 3261's hostname but is in many real ones.
+HOST = rf"\[[0-9A-Fa-f:.]++\]|[{ALPHANUMERIC}_][{ALPHANUMERIC}_.\-]*+"
+
+_TOKEN = re.compile(rf"[{TOKEN_CHARACTERS}]++")
+_HOST = re.compile(HOST)
+_IPV4 = re.compile(
+    r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?+[0-9])"
+    r"(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?+[0-9])){3}"
+)
+# word of RFC 3261, twice with an @ between: the shape of a Call-ID.
+_WORD = TOKEN_CHARACTERS + r"()<>:\\\"/\[\]?{}"
+_CALL_ID = re.compile(rf"[{_WORD}]++(?:@[{_WORD}]++)?+")
+# generic-param. The value also takes the characters of an IPv6 reference, and a bare IPv6
+# address, which Via's received parameter is by grammar (RFC 5118 section 4.5).
+_PARAMETER = (
+    rf"[ \t]*+;[ \t]*+([{TOKEN_CHARACTERS}]++)"
+    rf"(?:[ \t]*+=[ \t]*+([{TOKEN_CHARACTERS}\[\]:]++|{QUOTED_STRING}))?+"
+)
+_PARAMETERS = re.compile(rf"(?:{_PARAMETER})*+[ \t]*+")
+_EACH_PARAMETER = re.compile(_PARAMETER)
+_LIST_ITEM = re.compile(rf'(?:[^,"<]++|{QUOTED_STRING}|<[^>]*+>)*+')
+_QUOTED_STRING = re.compile(QUOTED_STRING)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_NOT_DISPLAYABLE = re.compile("[\x00\r\n]")
+
+Parameters = tuple[tuple[str, str | None], ...]
+
+
+def is_token(text: str) -> bool:
+    """Say whether `text` is a token (RFC 3261 section 25.1)."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def is_call_id(text: str) -> bool:
+    """Say whether `text` is a callid: word [ "@" word ]."""
+    return _CALL_ID.fullmatch(text) is not None
+
+
+def parse_number(text: str, *, maximum: int, what: str) -> int:
+    """Read 1*DIGIT; `SipParseError` for anything else, or above `maximum`."""
+    # str.isdigit alone would take digits of other scripts.
+    if not (text.isascii() and text.isdigit()) or len(text) > 64:
+        raise SipParseError(f"{what} is not a number", status_hint=400)
+    number = int(text)
+    if number > maximum:
+        raise SipParseError(f"{what} is above {maximum}", status_hint=400)
+    return number
+
+
+def parse_host(text: str) -> str:
+    """Check a host and return it, an IPv6 reference without its brackets.
+
+    A name whose last label is all digits must be an IPv4 address.
+
+    References
+    ----------
+    RFC 3261 section 25.1 (host); RFC 5118 section 4.1
+    """
+    if _HOST.fullmatch(text) is None:
+        raise SipParseError("a host is malformed", status_hint=400)
+    if text[0] == "[":
+        address = text[1:-1]
+        try:
+            IPv6Address(address)
+        except ValueError as error:
+            raise SipParseError("an IPv6 reference is malformed", status_hint=400) from error
+        return address
+    last = text.rpartition(".")[2] if text[-1] != "." else text[:-1].rpartition(".")[2]
+    if last.isdigit() and _IPV4.fullmatch(text) is None:
+        raise SipParseError("an IPv4 address is malformed", status_hint=400)
+    return text
+
+
+def format_host(host: str) -> str:
+    """Put the brackets back around an IPv6 address."""
+    return f"[{host}]" if ":" in host else host
+
+
+def quote(text: str) -> str:
+    """Make a quoted-string. NUL, CR and LF, which could break a message, are left out."""
+    text = _NOT_DISPLAYABLE.sub("", text)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquote(text: str) -> str:
+    """Undo `quote`; text that is not a quoted-string comes back unchanged."""
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    inner = text[1:-1]
+    return _QUOTED_PAIR.sub(r"\1", inner) if "\\" in inner else inner
+
+
+def match_quoted_string(text: str) -> int:
+    """Return the length of the quoted-string that `text` starts with."""
+    match = _QUOTED_STRING.match(text)
+    if match is None:
+        raise SipParseError("a quoted string is malformed", status_hint=400)
+    return match.end()
+
+
+def split_commas(value: str) -> list[str]:
+    """Split a list at its commas, but not inside quotes or angle brackets; items are stripped.
+
+    Empty items are kept: whether a header allows them is for its reader to say. Never raises:
+    from a quote or an angle bracket that is not closed on, all is one item, which its reader
+    will refuse.
+    """
+    if "," not in value:
+        return [value.strip(" \t")]
+    if '"' not in value and "<" not in value:
+        return [item.strip(" \t") for item in value.split(",")]
+    items = []
+    position = 0
+    while True:
+        match = _LIST_ITEM.match(value, position)
+        end = match.end() if match else position
+        if end < len(value) and value[end] != ",":
+            end = len(value)
+        items.append(value[position:end].strip(" \t"))
+        if end == len(value):
+            return items
+        position = end + 1
+
+
+def parse_parameters(text: str) -> Parameters:
+    """Read ``;name=value`` pairs: names in lower case, values as written (quotes kept).
+
+    References
+    ----------
+    RFC 3261 sections 7.3.1 (no name twice) and 25.1 (generic-param)
+    """
+    if not text:
+        return ()
+    if _PARAMETERS.fullmatch(text) is None:
+        raise SipParseError("header parameters are malformed", status_hint=400)
+    found = tuple([(name.lower(), value or None) for name, value in _EACH_PARAMETER.findall(text)])
+    if len(found) > 1 and len(dict(found)) != len(found):
+        raise SipParseError("a header parameter is repeated", status_hint=400)
+    return found
+
+
+def find_parameter(parameters: Parameters, name: str) -> str | None:
+    """Return the unquoted value of a parameter; "" where it has none, None where it is absent."""
+    for key, value in parameters:
+        if key == name:
+            return "" if value is None else unquote(value)
+    return None
+
+
+def format_parameters(parameters: Parameters) -> str:
+    """Write ``;name=value`` pairs as `parse_parameters` reads them."""
+    return "".join(
+        [f";{name}" if value is None else f";{name}={value}" for name, value in parameters]
+    )

@@ -1,0 +1,449 @@
+"""Header fields: the ordered map of a message's headers, and the typed values of some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from ..errors import SipParseError, UsageError
+from .grammar import (
+    HOST,
+    TOKEN_CHARACTERS,
+    Parameters,
+    find_parameter,
+    format_host,
+    format_parameters,
+    is_token,
+    match_quoted_string,
+    parse_host,
+    parse_number,
+    parse_parameters,
+    quote,
+    split_commas,
+    unquote,
+)
+from .uri import OpaqueUri, SipUri, parse_uri
+
+__all__ = [
+    "CSeq",
+    "Headers",
+    "NameAddr",
+    "Via",
+    "canonical_name",
+    "parse_name_addr_list",
+    "parse_parameters",
+    "parse_via_list",
+    "split_commas",
+]
+
+T = TypeVar("T")
+
+# Names as they are written, with the compact form where RFC 3261 section 7.3.3 or a later RFC
+# gives one.
+_COMPACT = {
+    "Accept-Contact": "a",  # RFC 3841
+    "Allow-Events": "u",  # RFC 6665
+    "Call-ID": "i",
+    "Contact": "m",
+    "Content-Encoding": "e",
+    "Content-Length": "l",
+    "Content-Type": "c",
+    "From": "f",
+    "Event": "o",  # RFC 6665
+    "Identity": "y",  # RFC 8224
+    "Refer-To": "r",  # RFC 3515
+    "Referred-By": "b",  # RFC 3892
+    "Reject-Contact": "j",  # RFC 3841
+    "Request-Disposition": "d",  # RFC 3841
+    "Session-Expires": "x",  # RFC 4028
+    "Subject": "s",
+    "Supported": "k",
+    "To": "t",
+    "Via": "v",
+}
+# Headers whose value is a comma-separated list, so that repeating the header means the same as
+# extending the list (RFC 3261 section 7.3.1). Others may hold commas that separate nothing.
+LIST_HEADERS = frozenset(
+    (
+        *("Accept", "Accept-Contact", "Accept-Encoding", "Accept-Language", "Alert-Info", "Allow"),
+        *("Allow-Events", "Call-Info", "Contact", "Content-Encoding", "Content-Language"),
+        *("Diversion", "Error-Info", "History-Info", "In-Reply-To", "P-Asserted-Identity"),
+        *("P-Associated-URI", "P-Preferred-Identity", "Path", "Proxy-Require", "Reason"),
+        *("Record-Route", "Reject-Contact", "Request-Disposition", "Require", "Route"),
+        *("Security-Client", "Security-Server", "Security-Verify", "Service-Route", "Supported"),
+        *("Unsupported", "Via", "Warning"),
+    )
+)
+_OTHER_NAMES = (
+    *("Authentication-Info", "Authorization", "CSeq", "Content-Disposition", "Date", "Expires"),
+    *("Max-Forwards", "MIME-Version", "Min-Expires", "Min-SE", "Organization", "Priority"),
+    *("Proxy-Authenticate", "Proxy-Authorization", "RAck", "Replaces", "Reply-To", "Retry-After"),
+    *("RSeq", "Server", "Subscription-State", "Timestamp", "User-Agent", "WWW-Authenticate"),
+)
+
+
+def _spellings() -> dict[str, str]:
+    table = {}
+    for name in {*_COMPACT, *LIST_HEADERS, *_OTHER_NAMES}:
+        compact = _COMPACT.get(name, name)
+        for spelling in (name, name.lower(), name.upper(), compact, compact.upper()):
+            table[spelling] = name
+    return table
+
+
+KNOWN_NAMES = _spellings()  # any usual spelling -> the canonical name
+
+_LINE_BREAKING = re.compile("[\r\n\x00]")
+
+
+def canonical_name(name: str) -> str:
+    """Return the one name for a header: RFC spelling where known, else lower case."""
+    known = KNOWN_NAMES.get(name)
+    if known is None:
+        name = name.lower()
+        known = KNOWN_NAMES.get(name, name)
+    return known
+
+
+class Headers:
+    """The headers of one message: an ordered map from name to values, in any case or compact form.
+
+    Values are kept as they came, unfolded and stripped; bytes that are not UTF-8 are lone
+    surrogates (`surrogateescape`). The order of values under one name is kept, and names
+    come in the order of their first line: RFC 3261 section 7.3.1 gives no meaning to more.
+    """
+
+    __slots__ = ("_parsed", "_spelled", "_values")
+
+    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
+        self._values: dict[str, list[str]] = {}
+        self._spelled: dict[str, str] = {}  # how an unknown name was first written
+        self._parsed: dict[str, Any] = {}  # typed values, kept until the header changes
+        for name, value in items:
+            self.add(name, value)
+
+    @classmethod
+    def from_lines(cls, lines: Iterable[str]) -> Headers:
+        """Read received header lines, already unfolded; `SipParseError` (400) for a bad one."""
+        headers = cls()
+        table = headers._values
+        for line in lines:
+            name, colon, value = line.partition(":")
+            key = KNOWN_NAMES.get(name)
+            if key is None or not colon:
+                key = headers._received_name(name, colon)
+            values = table.get(key)
+            if values is None:
+                table[key] = [value.strip(" \t")]
+            else:
+                values.append(value.strip(" \t"))
+        return headers
+
+    def get(self, name: str) -> str | None:
+        """Return the value of the first line of that name, a comma list unsplit."""
+        values = self._values.get(canonical_name(name))
+        return values[0] if values else None
+
+    def get_all(self, name: str) -> list[str]:
+        """Return all values: one a line, and lists split where the header is a list.
+
+        Empty list items are left out. Never raises.
+        """
+        name = canonical_name(name)
+        values = self._values.get(name, ())
+        if name not in LIST_HEADERS:
+            return list(values)
+        return [item for value in values for item in split_commas(value) if item]
+
+    def lines(self, name: str) -> list[str]:
+        """Return the values line by line, lists unsplit."""
+        return list(self._values.get(canonical_name(name), ()))
+
+    def add(self, name: str, value: str) -> None:
+        """Append one header line; `UsageError` for what could break the message."""
+        key = self._check(name, value)
+        self._values.setdefault(key, []).append(value)
+        self._parsed.pop(key, None)
+
+    def set(self, name: str, value: str) -> None:
+        """Replace all lines of that name by one, in place."""
+        key = self._check(name, value)
+        self._values[key] = [value]
+        self._parsed.pop(key, None)
+
+    def set_first(self, name: str, value: str) -> None:
+        """Replace the first value (the first list item, such as the topmost Via)."""
+        key = self._check(name, value)
+        values = self._values.get(key)
+        if not values:
+            self._values[key] = [value]
+        else:
+            others = split_commas(values[0])[1:] if key in LIST_HEADERS else []
+            values[0] = ", ".join((value, *others))
+        self._parsed.pop(key, None)
+
+    def copy_lines(self, other: Headers, name: str) -> None:
+        """Take over all lines of that name from received headers, as they are."""
+        key = canonical_name(name)
+        values = other._values.get(key)
+        if values:
+            self._values[key] = list(values)
+            self._parsed.pop(key, None)
+
+    def append_to_value(self, name: str, text: str) -> None:
+        """Lengthen the first value by checked text; nothing where the header is absent."""
+        key = canonical_name(name)
+        values = self._values.get(key)
+        if values:
+            values[0] += text
+            self._parsed.pop(key, None)
+
+    def remove(self, name: str) -> None:
+        """Drop all lines of that name, if there are any."""
+        key = canonical_name(name)
+        self._values.pop(key, None)
+        self._spelled.pop(key, None)
+        self._parsed.pop(key, None)
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Yield (name, value) of every line; known names in their RFC spelling."""
+        for key, values in self._values.items():
+            name = self._spelled.get(key, key)
+            for value in values:
+                yield name, value
+
+    def typed(self, key: str, read: Callable[[Sequence[str]], T]) -> T:
+        """Return `read` of the lines under a canonical name; read once until they change."""
+        try:
+            return self._parsed[key]  # type: ignore[no-any-return]
+        except KeyError:
+            value = self._parsed[key] = read(self._values.get(key, ()))
+            return value
+
+    def copy(self) -> Headers:
+        """Return an independent copy."""
+        other = Headers()
+        other._values = {key: list(values) for key, values in self._values.items()}
+        other._spelled = dict(self._spelled)
+        return other
+
+    def __contains__(self, name: str) -> bool:
+        return canonical_name(name) in self._values
+
+    def __len__(self) -> int:
+        return sum(map(len, self._values.values()))
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.items())!r})"
+
+    def _received_name(self, name: str, colon: str) -> str:
+        """Return the key for a name that is not in its usual spelling."""
+        name = name.rstrip(" \t")
+        if not colon or not is_token(name):
+            raise SipParseError("a header line has no name", status_hint=400)
+        key = canonical_name(name)
+        if key not in KNOWN_NAMES:
+            self._spelled.setdefault(key, name)
+        return key
+
+    def _check(self, name: str, value: str) -> str:
+        """Refuse what would let a value write another header; return the name's key."""
+        if not is_token(name):
+            raise UsageError(f"{name!r} is not a header name: use a token of RFC 3261 section 25.1")
+        if _LINE_BREAKING.search(value):
+            raise UsageError(f"the value for {name} holds CR, LF or NUL: remove it")
+        if not value.isascii():
+            try:
+                value.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError as error:
+                raise UsageError(f"the value for {name} is not UTF-8 text") from error
+        key = canonical_name(name)
+        if key not in KNOWN_NAMES:
+            self._spelled.setdefault(key, name)
+        return key
+
+
+_VIA = re.compile(
+    rf"([{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+([{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
+    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?+[ \t]*+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """One hop that a request passed.
+
+    Parameters
+    ----------
+    protocol
+        "SIP/2.0".
+    transport
+        In upper case, such as "UDP".
+    host, port
+        The sent-by; an IPv6 host has no brackets here.
+    parameters
+        Names in lower case; values as written.
+
+    References
+    ----------
+    RFC 3261 sections 20.42 and 18.2.1; RFC 3581
+    """
+
+    protocol: str
+    transport: str
+    host: str
+    port: int | None = None
+    parameters: Parameters = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Via:
+        """Read one via-parm."""
+        match = _VIA.match(text)
+        if match is None:
+            raise SipParseError("a Via is malformed", status_hint=400)
+        name, version, transport, host, port = match.groups()
+        return cls(
+            f"{name}/{version}".upper(),
+            transport.upper(),
+            parse_host(host),
+            None if port is None else parse_number(port, maximum=65535, what="a Via port"),
+            parse_parameters(text[match.end() :]),
+        )
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return (
+            f"{self.protocol}/{self.transport} {format_host(self.host)}{port}"
+            f"{format_parameters(self.parameters)}"
+        )
+
+    @property
+    def branch(self) -> str | None:
+        """The transaction's identifier."""
+        return find_parameter(self.parameters, "branch")
+
+    @property
+    def received(self) -> str | None:
+        """The source address that the next hop saw, IPv6 without brackets."""
+        value = find_parameter(self.parameters, "received")
+        return value.strip("[]") if value else None
+
+    @property
+    def rport(self) -> str | None:
+        """None where absent, "" where asked for, else the source port (RFC 3581)."""
+        return find_parameter(self.parameters, "rport")
+
+    def with_parameter(self, name: str, value: str | None) -> Via:
+        """Return a copy with one parameter set, in its old place if it had one."""
+        return replace(self, parameters=_with_parameter(self.parameters, name, value))
+
+
+# name-addr: a display name of tokens, or in quotes, then <addr-spec>. Characters beyond ASCII
+# are let through in an unquoted name: many telephones send them, and they are harmless.
+_DISPLAY_NAME = re.compile(rf"[{TOKEN_CHARACTERS} \t\x80-\U0010ffff]*+")
+_ANGLED_URI = re.compile(r"[ \t]*+<([^<>\" \t]++)>")
+_BARE_URI = re.compile(r"[^<>\" \t;,?]++")
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """A party: the value of From, To, Contact, Route, Record-Route and their like.
+
+    Parameters
+    ----------
+    display_name
+        Without its quotes and escapes; None where there is none.
+    parameters
+        The header's parameters (not the URI's); names in lower case, values as written.
+
+    References
+    ----------
+    RFC 3261 sections 20.10 and 25.1
+    """
+
+    display_name: str | None
+    uri: SipUri | OpaqueUri
+    parameters: Parameters = ()
+
+    @classmethod
+    def parse(cls, text: str) -> NameAddr:
+        """Read a name-addr or an addr-spec with its header parameters."""
+        name: str | None = None
+        position = 0
+        if text[:1] == '"':
+            position = match_quoted_string(text)
+            name = unquote(text[:position])
+        elif "<" in text:
+            match = _DISPLAY_NAME.match(text)
+            position = match.end() if match else 0
+            name = text[:position].strip(" \t") or None
+        angled = _ANGLED_URI.match(text, position)
+        if angled is not None:
+            return cls(name, parse_uri(angled[1]), parse_parameters(text[angled.end() :]))
+        # Without angle brackets the first semicolon ends the URI, which then has no
+        # parameters of its own, and may hold no comma or question mark (section 20.10).
+        bare = _BARE_URI.match(text) if name is None and position == 0 else None
+        if bare is None:
+            raise SipParseError("a name and address are malformed", status_hint=400)
+        return cls(None, parse_uri(bare[0]), parse_parameters(text[bare.end() :]))
+
+    def __str__(self) -> str:
+        name = "" if self.display_name is None else f"{quote(self.display_name)} "
+        return f"{name}<{self.uri}>{format_parameters(self.parameters)}"
+
+    @property
+    def tag(self) -> str | None:
+        """The dialog's tag of this party."""
+        return find_parameter(self.parameters, "tag")
+
+    def parameter(self, name: str) -> str | None:
+        """Return a header parameter unquoted; "" where it has no value, None where absent."""
+        return find_parameter(self.parameters, name)
+
+    def with_parameter(self, name: str, value: str | None) -> NameAddr:
+        """Return a copy with one header parameter set."""
+        return replace(self, parameters=_with_parameter(self.parameters, name, value))
+
+    def with_tag(self, tag: str) -> NameAddr:
+        """Return a copy with that tag."""
+        return self.with_parameter("tag", tag)
+
+
+_CSEQ = re.compile(rf"([0-9]++)[ \t]++([{TOKEN_CHARACTERS}]++)")
+
+
+@dataclass(frozen=True, slots=True)
+class CSeq:
+    """A request's number in its dialog, and its method (RFC 3261 section 20.16)."""
+
+    number: int
+    method: str
+
+    @classmethod
+    def parse(cls, text: str) -> CSeq:
+        """Read a CSeq; the number is below 2**31 (RFC 3261 section 8.1.1.5)."""
+        match = _CSEQ.fullmatch(text)
+        if match is None:
+            raise SipParseError("the CSeq is malformed", status_hint=400)
+        return cls(parse_number(match[1], maximum=2**31 - 1, what="the CSeq"), match[2])
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
+def parse_via_list(lines: Iterable[str]) -> list[Via]:
+    """Read all Via values, topmost first."""
+    return [Via.parse(item) for line in lines for item in split_commas(line)]
+
+
+def parse_name_addr_list(lines: Iterable[str]) -> list[NameAddr]:
+    """Read all values of Contact, Route and their like, in order."""
+    return [NameAddr.parse(item) for line in lines for item in split_commas(line)]
+
+
+def _with_parameter(parameters: Parameters, name: str, value: str | None) -> Parameters:
+    changed = dict(parameters)
+    changed[name] = value
+    return tuple(changed.items())
