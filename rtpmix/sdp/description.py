@@ -1,0 +1,402 @@
+"""A session description as frozen values: parse what peers send, write what the grammar asks for.
+
+The reader is lenient where nothing depends on it (bare LF, a missing ``s=`` or ``t=``, lines out of
+order, line types it does not know) and strict where a guess could send media to the wrong place.
+RFC 8866 section 5 has a parser ignore or reject a *description* with an unknown type letter; real
+phones send such lines, so here only the *line* is set aside, in ``unknown_lines``, and never sent.
+
+Text is UTF-8; octets that are not (``a=charset``) survive a round trip as surrogate escapes.  Host
+names are kept as text and never resolved: a name in ``c=`` could otherwise stall the event loop.
+
+References
+----------
+RFC 8866
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from rtpmix.errors import SdpError, UsageError
+
+# What one description may cost. Generous for any phone, small for an attacker.
+MAX_BYTES = 65_535
+MAX_LINES = 512
+MAX_LINE_BYTES = 4_096
+MAX_MEDIA = 32
+MAX_FORMATS = 128
+
+_SESSION_OPTIONAL = frozenset("iuepbk")
+_MEDIA_OPTIONAL = frozenset("ibk")
+_TIME_LINES = frozenset("trz")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """``o=``: who made the description, and which revision it is (RFC 8866 section 5.2)."""
+
+    session_id: int
+    version: int
+    address: str
+    username: str = "-"
+
+    @classmethod
+    def parse(cls, value: str) -> Origin:
+        """Read the value of an ``o=`` line; `SdpError` when it has not six fields."""
+        fields = value.split()
+        if len(fields) != 6:
+            raise _malformed("o=")
+        username, session_id, version, _network, _address_type, address = fields
+        return cls(_number(session_id, "o="), _number(version, "o="), address, username)
+
+    def __str__(self) -> str:
+        kind = _address_type(self.address)
+        return f"{self.username} {self.session_id} {self.version} IN {kind} {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """``c=``: an address to send to, as text; it may be a name (RFC 8866 section 5.7)."""
+
+    address: str  # without the /ttl/count of a multicast group
+
+    @classmethod
+    def parse(cls, value: str) -> Connection:
+        """Read the value of a ``c=`` line; `SdpError` when it has not three fields."""
+        fields = value.split()
+        if len(fields) != 3 or fields[0] != "IN" or fields[1] not in ("IP4", "IP6"):
+            raise _malformed("c=")
+        return cls(fields[2].partition("/")[0])
+
+    @property
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        """The address as a number; None for a name, which nothing here ever resolves."""
+        return ip_literal(self.address)
+
+    def __str__(self) -> str:
+        return f"IN {_address_type(self.address)} {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """``a=name`` or ``a=name:value`` (RFC 8866 section 5.13)."""
+
+    name: str
+    value: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class RtpMap:
+    """``a=rtpmap``: what a payload type number stands for (RFC 8866 section 6.6)."""
+
+    payload_type: int
+    encoding: str  # upper case: names are case-insensitive
+    clock_hz: int
+    channels: int = 1
+
+    def __str__(self) -> str:
+        channels = "" if self.channels == 1 else f"/{self.channels}"
+        return f"{self.payload_type} {self.encoding}/{self.clock_hz}{channels}"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaDescription:
+    """One ``m=`` line and what belongs to it (RFC 8866 section 5.14).
+
+    ``optional`` holds the ``i= b= k=`` lines as (type, value), for whoever wants them.
+    """
+
+    kind: str
+    port: int
+    protocol: str
+    formats: tuple[str, ...]
+    connection: Connection | None = None
+    attributes: tuple[Attribute, ...] = ()
+    port_count: int = 1
+    optional: tuple[tuple[str, str], ...] = ()
+    unknown_lines: tuple[tuple[str, str], ...] = ()
+
+    def attribute(self, name: str) -> Attribute | None:
+        """Return the first attribute of that name, or None."""
+        return _find(self.attributes, name)
+
+    def payload_types(self) -> tuple[int, ...]:
+        """Return the formats that are RTP payload types, in order, each once."""
+        numbers = (int(text) for text in self.formats if _is_number(text, 3))
+        return tuple(dict.fromkeys(each for each in numbers if each <= 127))
+
+    def rtpmaps(self) -> dict[int, RtpMap]:
+        """Return the readable ``a=rtpmap`` lines by payload type; the first one of a number wins.
+
+        A line that can't be read maps nothing: it must not cost the stream its other formats.
+        """
+        found: dict[int, RtpMap] = {}
+        for attribute in self.attributes:
+            if attribute.name == "rtpmap" and (mapping := _parse_rtpmap(attribute.value or "")):
+                found.setdefault(mapping.payload_type, mapping)
+        return found
+
+    def __str__(self) -> str:
+        ports = str(self.port) if self.port_count == 1 else f"{self.port}/{self.port_count}"
+        return f"{self.kind} {ports} {self.protocol} {' '.join(self.formats)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDescription:
+    """A whole description (RFC 8866 section 5).
+
+    ``times`` holds the ``t= r= z=`` lines and ``optional`` the ``i= u= e= p= b= k=`` lines, as
+    (type, value) in the order received.
+    """
+
+    origin: Origin
+    connection: Connection | None = None
+    media: tuple[MediaDescription, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    name: str = "-"
+    times: tuple[tuple[str, str], ...] = (("t", "0 0"),)
+    optional: tuple[tuple[str, str], ...] = ()
+    unknown_lines: tuple[tuple[str, str], ...] = ()
+
+    def attribute(self, name: str) -> Attribute | None:
+        """Return the first session-level attribute of that name, or None."""
+        return _find(self.attributes, name)
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Give every line as (type, value), in the order of RFC 8866 section 9."""
+        yield "v", "0"
+        yield "o", str(self.origin)
+        yield "s", self.name or "-"
+        yield from _ordered(self.optional, "iuep")
+        if self.connection is not None:
+            yield "c", str(self.connection)
+        yield from _ordered(self.optional, "b")
+        yield from self.times
+        yield from _ordered(self.optional, "k")
+        yield from (("a", str(attribute)) for attribute in self.attributes)
+        for media in self.media:
+            yield "m", str(media)
+            yield from _ordered(media.optional, "i")
+            if media.connection is not None:
+                yield "c", str(media.connection)
+            yield from _ordered(media.optional, "bk")
+            yield from (("a", str(attribute)) for attribute in media.attributes)
+
+    def to_bytes(self) -> bytes:
+        """Serialise; `UsageError` when a value holds CR, LF or NUL, which would forge a line."""
+        text: list[str] = []
+        for kind, value in self.lines():
+            if not _is_one_line(value):
+                raise UsageError(f"a session description can't hold a line break: {kind}={value!r}")
+            text.append(f"{kind}={value}\r\n")
+        return "".join(text).encode("utf-8", "surrogateescape")
+
+
+def parse_sdp(data: bytes) -> SessionDescription:
+    """Read a session description.
+
+    Raises
+    ------
+    SdpError
+        With `status_hint` 400: not SDP, a line that media would depend on is malformed, or one of
+        the module's limits is exceeded.
+
+    References
+    ----------
+    RFC 8866 sections 5 and 9
+    """
+    reader = _Reader()
+    for kind, value in _split_lines(data):
+        reader.take(kind, value)
+    return reader.finish()
+
+
+class _Reader:
+    """Collects the lines of one description; the session level first, then one media at a time."""
+
+    def __init__(self) -> None:
+        self._seen_version = False
+        self._origin: Origin | None = None
+        self._name: str | None = None
+        self._times: list[tuple[str, str]] = []
+        self._session = _Level()
+        self._media: list[tuple[MediaDescription, _Level]] = []
+
+    def take(self, kind: str, value: str) -> None:
+        if not self._seen_version:
+            if (kind, value.strip()) != ("v", "0"):
+                raise _error("does not start with v=0")
+            self._seen_version = True
+        elif kind == "m":
+            if len(self._media) == MAX_MEDIA:
+                raise _error(f"has more than {MAX_MEDIA} m= lines")
+            self._media.append((_parse_media(value), _Level()))
+        elif self._media:
+            if kind in "vos":
+                raise _error(f"has {kind}= after m=")
+            self._media[-1][1].take(kind, value, _MEDIA_OPTIONAL)
+        elif kind in "vos":
+            self._take_identity(kind, value)
+        elif kind in _TIME_LINES:
+            self._times.append((kind, value))
+        else:
+            self._session.take(kind, value, _SESSION_OPTIONAL)
+
+    def _take_identity(self, kind: str, value: str) -> None:
+        if kind == "o" and self._origin is None:
+            self._origin = Origin.parse(value)
+        elif kind == "s" and self._name is None:
+            self._name = value
+        else:
+            raise _error(f"has two {kind}= lines")
+
+    def finish(self) -> SessionDescription:
+        if self._origin is None:
+            raise _error("has no o= line")
+        session = self._session
+        return SessionDescription(
+            origin=self._origin,
+            connection=session.connection,
+            media=tuple(level.complete(media) for media, level in self._media),
+            attributes=tuple(session.attributes),
+            name=self._name or "-",
+            times=tuple(self._times) or (("t", "0 0"),),
+            optional=tuple(session.optional),
+            unknown_lines=tuple(session.unknown),
+        )
+
+
+class _Level:
+    """The lines that may stand at session level and in a media description alike."""
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+        self.attributes: list[Attribute] = []
+        self.optional: list[tuple[str, str]] = []
+        self.unknown: list[tuple[str, str]] = []
+
+    def take(self, kind: str, value: str, optional: frozenset[str]) -> None:
+        if kind == "c":
+            # Several c= lines describe layered multicast (RFC 8866 section 5.7): the base counts.
+            self.connection = self.connection or Connection.parse(value)
+        elif kind == "a" and (attribute := _parse_attribute(value)):
+            self.attributes.append(attribute)
+        elif kind in optional:
+            self.optional.append((kind, value))
+        else:
+            self.unknown.append((kind, value))
+
+    def complete(self, media: MediaDescription) -> MediaDescription:
+        return replace(
+            media,
+            connection=self.connection,
+            attributes=tuple(self.attributes),
+            optional=tuple(self.optional),
+            unknown_lines=tuple(self.unknown),
+        )
+
+
+def _split_lines(data: bytes) -> Iterator[tuple[str, str]]:
+    if len(data) > MAX_BYTES:
+        raise _error(f"is longer than {MAX_BYTES} bytes")
+    if data.count(b"\n") > MAX_LINES:
+        raise _error(f"has more than {MAX_LINES} lines")
+    if b"\0" in data:
+        raise _error("holds a NUL")
+    # RFC 8866 section 9: parsers SHOULD accept a bare LF as the end of a line.
+    for raw in data.split(b"\n"):
+        line = raw.removesuffix(b"\r")
+        if len(line) > MAX_LINE_BYTES:
+            raise _error(f"has a line of more than {MAX_LINE_BYTES} bytes")
+        if b"\r" in line:
+            raise _error("holds a CR inside a line")
+        if not line:
+            continue
+        if line[1:2] != b"=" or not line[:1].isalpha():
+            raise _error("has a line that is not type=value")
+        yield chr(line[0]), line[2:].decode("utf-8", "surrogateescape")
+
+
+def _parse_media(value: str) -> MediaDescription:
+    fields = value.split()
+    if len(fields) < 4:
+        raise _malformed("m=")
+    kind, ports, protocol, *formats = fields
+    if len(formats) > MAX_FORMATS:
+        raise _error(f"has an m= line with more than {MAX_FORMATS} formats")
+    port, slash, count = ports.partition("/")
+    port_number = _number(port, "m=")
+    port_count = _number(count, "m=") if slash else 1
+    if port_number > 65_535 or not 1 <= port_count <= 65_535:
+        raise _malformed("m=")
+    return MediaDescription(kind, port_number, protocol, tuple(formats), port_count=port_count)
+
+
+def _parse_attribute(value: str) -> Attribute | None:
+    name, colon, text = value.partition(":")
+    name = name.strip()
+    return Attribute(name, text if colon else None) if name else None
+
+
+def _parse_rtpmap(value: str) -> RtpMap | None:
+    payload_type, _, rest = value.strip().partition(" ")
+    encoding, *numbers = rest.strip().split("/")
+    if not (encoding and _is_number(payload_type, 3) and int(payload_type) <= 127):
+        return None
+    if not 1 <= len(numbers) <= 2 or not all(_is_number(text, 7) for text in numbers):
+        return None
+    clock_hz, *channels = (int(text) for text in numbers)
+    return RtpMap(int(payload_type), encoding.upper(), clock_hz, *channels)
+
+
+def _ordered(lines: Iterable[tuple[str, str]], kinds: str) -> list[tuple[str, str]]:
+    return sorted(
+        (line for line in lines if line[0] in kinds), key=lambda line: kinds.index(line[0])
+    )
+
+
+def _find(attributes: tuple[Attribute, ...], name: str) -> Attribute | None:
+    return next((attribute for attribute in attributes if attribute.name == name), None)
+
+
+def ip_literal(address: str) -> IPv4Address | IPv6Address | None:
+    """Read an IP address without brackets; None for anything else, a name above all."""
+    if "%" in address:  # a zone index means something on the sender's machine only
+        return None
+    try:
+        return ip_address(address)
+    except ValueError:
+        return None
+
+
+def _address_type(address: str) -> str:
+    return "IP6" if ":" in address else "IP4"
+
+
+def _is_number(text: str, digits: int) -> bool:
+    return len(text) <= digits and text.isascii() and text.isdigit()
+
+
+def _number(text: str, where: str) -> int:
+    # o= carries "numeric strings" of any length; 64 digits is more than anybody needs.
+    if not _is_number(text, 64):
+        raise _malformed(where)
+    return int(text)
+
+
+def _is_one_line(value: str) -> bool:
+    return not any(character in value for character in "\r\n\0")
+
+
+def _malformed(kind: str) -> SdpError:
+    # Without the line itself: errors end in logs, and logs hold no addresses.
+    return _error(f"has a malformed {kind} line")
+
+
+def _error(what: str) -> SdpError:
+    return SdpError(f"the session description {what}", status_hint=400)

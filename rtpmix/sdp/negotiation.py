@@ -1,0 +1,381 @@
+"""Offer and answer over one audio stream of G.711 and telephone events.
+
+Pure functions: a description in, a description and what was agreed out.  The caller keeps the
+last `Negotiated` of a session and hands it back, because later offers must keep the number and
+order of the ``m=`` lines and the meaning of every dynamic payload type (RFC 3264 section 8).
+
+One codec may have two payload type numbers: those in a description are the ones that its author
+wants to *receive* (RFC 3264 section 5.1).
+
+References
+----------
+RFC 3264, RFC 6337
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from rtpmix.errors import SdpError, UsageError
+
+from .description import (
+    Attribute,
+    Connection,
+    MediaDescription,
+    Origin,
+    RtpMap,
+    SessionDescription,
+    ip_literal,
+)
+from .stream import (
+    CLOCK_HZ,
+    EVENTS,
+    MAX_PTIME_MS,
+    STATIC_PAYLOAD_TYPES,
+    Address,
+    AudioStream,
+    Direction,
+    read_audio,
+)
+
+__all__ = [
+    "Capabilities",
+    "Direction",
+    "LocalMedia",
+    "Negotiated",
+    "NegotiationError",
+    "StreamSlot",
+    "accept_answer",
+    "answer_offer",
+    "make_offer",
+]
+
+_PROTOCOL = "RTP/AVP"
+_USUAL_EVENTS_PAYLOAD_TYPE = 101
+_DYNAMIC = range(96, 128)  # RFC 3551 section 6
+
+
+class NegotiationError(SdpError):
+    """Nothing in common: 488, with `warning` as its Warning header (RFC 3261 section 20.43)."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code} {text}", status_hint=488)
+        self.warning = f'{code} rtpmix "{text}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What this side can do: codecs in order of preference, and extras."""
+
+    codecs: tuple[str, ...] = ("PCMU", "PCMA")
+    ptime_ms: int = 20
+    dtmf: bool = True
+    rtcp_mux: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.codecs or not set(self.codecs) <= set(STATIC_PAYLOAD_TYPES):
+            raise UsageError(f"codecs {self.codecs} must be one or more of PCMU and PCMA")
+        if not 1 <= self.ptime_ms <= MAX_PTIME_MS:
+            raise UsageError(f"ptime_ms {self.ptime_ms} must be 1 to {MAX_PTIME_MS}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalMedia:
+    """Our end of the stream: where we receive, and the identity that goes into ``o=``."""
+
+    address: str  # an IP literal
+    port: int  # RTP; RTCP is on the next port
+    session_id: int
+    version: int
+    direction: Direction = Direction.SENDRECV  # what we would like
+
+    def __post_init__(self) -> None:
+        if ip_literal(self.address) is None:
+            raise UsageError(f"media address {self.address!r} must be an IP address, not a name")
+        if not 1 <= self.port <= 65_535:
+            raise UsageError(f"media port {self.port} must be 1 to 65535")
+
+    def revised(self, direction: Direction | None = None) -> LocalMedia:
+        """Return the next revision: each version is one above the last (RFC 3264 section 8)."""
+        return replace(self, version=self.version + 1, direction=direction or self.direction)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSlot:
+    """One ``m=`` line of a session: later descriptions keep it in its place."""
+
+    kind: str
+    protocol: str
+    formats: tuple[str, ...]
+
+    @classmethod
+    def of(cls, media: MediaDescription) -> StreamSlot:
+        """Return the slot that a stream takes."""
+        return cls(media.kind, media.protocol, media.formats)
+
+    def refused(self) -> MediaDescription:
+        """Return the line with port 0 (RFC 3264 section 6)."""
+        return MediaDescription(self.kind, 0, self.protocol, self.formats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negotiated:
+    """What an offer and its answer agreed on, seen from here.
+
+    ``remote`` is None where nothing may be sent: ``c=0.0.0.0`` (RFC 3264 section 8.4), a stream
+    switched off with port 0, or a host name, which is never resolved.
+    """
+
+    codec: str
+    payload_type: int  # on the packets that we send
+    dtmf_payload_type: int | None = None  # on the events that we send; None: the peer takes none
+    ptime_ms: int = 20  # how much audio the peer would like in a packet
+    direction: Direction = Direction.SENDRECV
+    remote: Address | None = None
+    remote_rtcp: Address | None = None
+    rtcp_mux: bool = False
+    receive_payload_type: int  # on the packets that the peer sends; nearly always the same
+    receive_dtmf_payload_type: int | None = None
+    slots: tuple[StreamSlot, ...] = field(default=(), repr=False)
+    index: int = 0  # which m= line is the audio
+
+    @property
+    def held(self) -> bool:
+        """True where the peer takes no audio from us."""
+        return not self.direction.sends
+
+
+def make_offer(
+    capabilities: Capabilities, local: LocalMedia, previous: Negotiated | None = None
+) -> SessionDescription:
+    """Offer everything we can do; with `previous`, as a change to that session.
+
+    References
+    ----------
+    RFC 3264 sections 5 and 8; RFC 6337 section 5.1
+    """
+    audio = _write_audio(
+        local,
+        _formats_to_offer(capabilities, previous),
+        capabilities.ptime_ms,
+        mux=capabilities.rtcp_mux,
+    )
+    media = [slot.refused() for slot in previous.slots] if previous else []
+    index = previous.index if previous else 0
+    media[index : index + 1] = [audio]
+    return _describe(local, media)
+
+
+def answer_offer(
+    offer: SessionDescription,
+    capabilities: Capabilities,
+    local: LocalMedia,
+    current: Negotiated | None = None,
+) -> tuple[SessionDescription, Negotiated]:
+    """Answer with the first audio stream that we can serve; every other one is refused.
+
+    Parameters
+    ----------
+    current
+        What the session agreed on before, if this is a re-offer.  Only then may the offer switch
+        the audio off (port 0, or no audio stream at all).
+
+    Raises
+    ------
+    NegotiationError
+        Nothing in common, `status_hint` 488.
+    SdpError
+        An audio stream without ``c=``, `status_hint` 400.
+
+    References
+    ----------
+    RFC 3264 sections 6 and 8; RFC 6337 section 5
+    """
+    slots = tuple(StreamSlot.of(media) for media in offer.media)
+    answers = [slot.refused() for slot in slots]
+    if current is not None and not any(_is_wanted_audio(media) for media in offer.media):
+        return _describe(local, answers, offer.times), _switched_off(current, offer, slots)
+    index, stream, codec = _choose_stream(offer, capabilities, local)
+    direction = _meet(local.direction, stream.direction)
+    events = stream.events_payload_type if capabilities.dtmf else None
+    mux = capabilities.rtcp_mux and stream.rtcp_mux
+    formats = [codec] if events is None else [codec, RtpMap(events, EVENTS, CLOCK_HZ)]
+    answers[index] = _write_audio(
+        replace(local, direction=direction), formats, capabilities.ptime_ms, mux=mux
+    )
+    agreed = Negotiated(
+        codec=codec.encoding,
+        payload_type=codec.payload_type,
+        dtmf_payload_type=events,
+        ptime_ms=stream.ptime_ms or capabilities.ptime_ms,
+        direction=direction,
+        remote=stream.remote,
+        remote_rtcp=stream.remote if mux else stream.remote_rtcp,
+        rtcp_mux=mux,
+        receive_payload_type=codec.payload_type,
+        receive_dtmf_payload_type=events,
+        slots=slots,
+        index=index,
+    )
+    return _describe(local, answers, offer.times), agreed
+
+
+def accept_answer(
+    offer: SessionDescription, answer: SessionDescription, capabilities: Capabilities
+) -> Negotiated:
+    """Read the peer's answer to our `offer`.
+
+    Raises
+    ------
+    NegotiationError
+        The peer refused the audio, or answered with nothing that was offered.
+    SdpError
+        The answer does not fit the offer (RFC 3264 section 6), or its stream has no ``c=``.
+
+    References
+    ----------
+    RFC 3264 section 7
+    """
+    index = next((i for i, media in enumerate(offer.media) if _is_wanted_audio(media)), None)
+    if index is None:
+        raise UsageError("the offer holds no audio stream; make it with make_offer")
+    ours = read_audio(offer, offer.media[index])
+    if index >= len(answer.media) or answer.media[index].kind != "audio":
+        raise SdpError("the answer's m= lines are not those of the offer", status_hint=488)
+    media = answer.media[index]
+    if media.port == 0:
+        raise NegotiationError(304, "Media type not available")
+    theirs = read_audio(answer, media)
+    codec = theirs.codec(tuple(mapping.encoding for mapping in ours.codecs))
+    if media.protocol != _PROTOCOL or codec is None:
+        raise NegotiationError(305, "Incompatible media format")
+    expected = ours.codec((codec.encoding,)) or codec
+    events = theirs.events_payload_type if ours.events_payload_type is not None else None
+    mux = ours.rtcp_mux and theirs.rtcp_mux
+    return Negotiated(
+        codec=codec.encoding,
+        payload_type=codec.payload_type,
+        dtmf_payload_type=events,
+        ptime_ms=theirs.ptime_ms or capabilities.ptime_ms,
+        direction=_meet(ours.direction, theirs.direction),
+        remote=theirs.remote,
+        remote_rtcp=theirs.remote if mux else theirs.remote_rtcp,
+        rtcp_mux=mux,
+        receive_payload_type=expected.payload_type,
+        receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
+        slots=tuple(StreamSlot.of(each) for each in offer.media),
+        index=index,
+    )
+
+
+def _meet(ours: Direction, theirs: Direction) -> Direction:
+    return Direction.of(
+        sends=ours.sends and theirs.receives, receives=ours.receives and theirs.sends
+    )
+
+
+def _is_wanted_audio(media: MediaDescription) -> bool:
+    return media.kind == "audio" and media.port != 0
+
+
+def _choose_stream(
+    offer: SessionDescription, capabilities: Capabilities, local: LocalMedia
+) -> tuple[int, AudioStream, RtpMap]:
+    """Return the first usable audio stream, or raise the reason against the first unusable one."""
+    refusal: NegotiationError | None = None
+    for index, media in enumerate(offer.media):
+        if not _is_wanted_audio(media):
+            continue
+        stream = read_audio(offer, media)
+        codec = stream.codec(capabilities.codecs)
+        problem = _problem(media, stream, local)
+        if problem is None and codec is not None:
+            return index, stream, codec
+        refusal = refusal or problem or NegotiationError(305, "Incompatible media format")
+    raise refusal or NegotiationError(304, "Media type not available")
+
+
+def _problem(
+    media: MediaDescription, stream: AudioStream, local: LocalMedia
+) -> NegotiationError | None:
+    """Return what stands between us and a stream apart from its codecs (RFC 3261 20.43)."""
+    if media.protocol != _PROTOCOL:
+        return NegotiationError(302, "Incompatible transport protocol")
+    ip, own = stream.connection.ip, ip_literal(local.address)
+    if ip is None or own is None or ip.is_unspecified:
+        return None
+    if ip.is_multicast or str(ip) == "255.255.255.255":
+        return NegotiationError(330, "Multicast not available")
+    if ip.version != own.version:
+        return NegotiationError(301, "Incompatible network address formats")
+    return None
+
+
+def _switched_off(
+    current: Negotiated, offer: SessionDescription, slots: tuple[StreamSlot, ...]
+) -> Negotiated:
+    """Return the session without audio; a later offer of ours may use the slot again (8.1)."""
+    places = (index for index, media in enumerate(offer.media) if media.kind == "audio")
+    return replace(
+        current,
+        direction=Direction.INACTIVE,
+        remote=None,
+        remote_rtcp=None,
+        slots=slots,
+        index=next(places, len(slots)),
+    )
+
+
+def _formats_to_offer(capabilities: Capabilities, previous: Negotiated | None) -> list[RtpMap]:
+    numbers = dict(STATIC_PAYLOAD_TYPES)
+    names = list(capabilities.codecs)
+    taken = set(numbers.values())
+    events: int | None = None
+    if previous is not None:
+        # RFC 3264 section 8.3.2: a number keeps its meaning for the whole session.
+        numbers[previous.codec] = previous.receive_payload_type
+        if previous.codec in names:
+            names.sort(key=lambda name: name != previous.codec)
+        events = previous.receive_dtmf_payload_type
+        if previous.index < len(previous.slots):
+            used = previous.slots[previous.index].formats
+            taken.update(int(text) for text in used if text.isascii() and text.isdigit())
+    formats = [RtpMap(numbers[name], name, CLOCK_HZ) for name in names]
+    if capabilities.dtmf:
+        free = (n for n in (_USUAL_EVENTS_PAYLOAD_TYPE, *_DYNAMIC) if n not in taken)
+        number = events if events is not None else next(free, None)
+        if number is not None:
+            formats.append(RtpMap(number, EVENTS, CLOCK_HZ))
+    return formats
+
+
+def _write_audio(
+    local: LocalMedia, formats: list[RtpMap], ptime_ms: int, *, mux: bool
+) -> MediaDescription:
+    attributes: list[Attribute] = []
+    for mapping in formats:
+        # Static numbers get an rtpmap too (RFC 3264 section 5.1, SHOULD).
+        text = str(mapping).replace(EVENTS, EVENTS.lower())
+        attributes.append(Attribute("rtpmap", text))
+        if mapping.encoding == EVENTS:
+            attributes.append(Attribute("fmtp", f"{mapping.payload_type} 0-15"))
+    attributes.append(Attribute("ptime", str(ptime_ms)))
+    attributes.append(Attribute(local.direction.value))
+    if mux:
+        attributes.append(Attribute("rtcp-mux"))
+    numbers = tuple(str(mapping.payload_type) for mapping in formats)
+    return MediaDescription("audio", local.port, _PROTOCOL, numbers, attributes=tuple(attributes))
+
+
+def _describe(
+    local: LocalMedia,
+    media: list[MediaDescription],
+    times: tuple[tuple[str, str], ...] = (("t", "0 0"),),
+) -> SessionDescription:
+    """Write our description; an answer repeats the offer's ``t=`` (RFC 3264 section 6)."""
+    return SessionDescription(
+        origin=Origin(local.session_id, local.version, local.address),
+        connection=Connection(local.address),
+        media=tuple(media),
+        times=times,
+    )

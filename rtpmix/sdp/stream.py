@@ -1,0 +1,178 @@
+"""One party's audio stream, read out of its description: codecs, address, direction.
+
+References
+----------
+RFC 3551 section 6, RFC 4733 section 2.4, RFC 3605, RFC 5761 section 5.1.1, RFC 8866 section 6.7
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rtpmix.errors import SdpError
+
+from .description import (
+    Connection,
+    MediaDescription,
+    RtpMap,
+    SessionDescription,
+    ip_literal,
+)
+
+Address = tuple[str, int]
+
+CLOCK_HZ = 8000
+MAX_PTIME_MS = 1_000
+STATIC_PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8}  # RFC 3551 table 4
+EVENTS = "TELEPHONE-EVENT"  # RFC 4733 section 2.4.1; upper case as in RtpMap
+
+_STATIC_RTPMAPS = {
+    number: RtpMap(number, name, CLOCK_HZ) for name, number in STATIC_PAYLOAD_TYPES.items()
+}
+# RFC 5761 section 4: with the marker bit set, these read as RTCP packet types.
+RTCP_LOOKALIKES = range(64, 96)
+
+
+class Direction(Enum):
+    """Which way media flows, seen by the party that says it (RFC 8866 section 6.7)."""
+
+    SENDRECV = "sendrecv"
+    SENDONLY = "sendonly"
+    RECVONLY = "recvonly"
+    INACTIVE = "inactive"
+
+    @classmethod
+    def of(cls, *, sends: bool, receives: bool) -> Direction:
+        """Return the direction of a party that sends and receives so."""
+        if sends:
+            return cls.SENDRECV if receives else cls.SENDONLY
+        return cls.RECVONLY if receives else cls.INACTIVE
+
+    @property
+    def sends(self) -> bool:
+        """True where this party sends media."""
+        return self in (Direction.SENDRECV, Direction.SENDONLY)
+
+    @property
+    def receives(self) -> bool:
+        """True where this party takes media."""
+        return self in (Direction.SENDRECV, Direction.RECVONLY)
+
+    @property
+    def reversed(self) -> Direction:
+        """The same flow seen from the other end."""
+        return Direction.of(sends=self.receives, receives=self.sends)
+
+
+_DIRECTION_NAMES = frozenset(direction.value for direction in Direction)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioStream:
+    """What a peer says about one audio stream, in its own view."""
+
+    codecs: tuple[RtpMap, ...]  # PCMU and PCMA only, in the peer's order of preference
+    events_payload_type: int | None
+    direction: Direction
+    ptime_ms: int | None
+    connection: Connection
+    remote: Address | None
+    remote_rtcp: Address | None
+    rtcp_mux: bool
+
+    def codec(self, names: tuple[str, ...]) -> RtpMap | None:
+        """Return the peer's most preferred codec out of `names`, or None."""
+        return next((mapping for mapping in self.codecs if mapping.encoding in names), None)
+
+
+def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStream:
+    """Read an audio stream; what can't be understood about it is left out.
+
+    Raises
+    ------
+    SdpError
+        There is no ``c=`` for the stream, `status_hint` 400 (RFC 8866 section 5.7).
+    """
+    connection = media.connection or session.connection
+    if connection is None:
+        raise SdpError("the audio stream has no c= line", status_hint=400)
+    mux = media.attribute("rtcp-mux") is not None
+    codecs, events = _read_formats(media)
+    direction = _read_direction(session, media)
+    ip = connection.ip
+    if ip is not None and ip.is_unspecified:
+        # RFC 3264 section 8.4: the hold of RFC 2543. Neither RTP nor RTCP goes to the peer.
+        direction = Direction.of(sends=direction.sends, receives=False)
+    usable = ip is not None and not ip.is_unspecified
+    return AudioStream(
+        codecs=codecs,
+        events_payload_type=events,
+        direction=direction,
+        ptime_ms=_read_ptime(session, media),
+        connection=connection,
+        remote=(str(ip), media.port) if usable else None,
+        remote_rtcp=_read_rtcp(str(ip), media) if usable else None,
+        rtcp_mux=mux,
+    )
+
+
+def _read_formats(media: MediaDescription) -> tuple[tuple[RtpMap, ...], int | None]:
+    maps = media.rtpmaps()
+    codecs: list[RtpMap] = []
+    events: int | None = None
+    for number in media.payload_types():
+        mapping = maps.get(number) or _STATIC_RTPMAPS.get(number)
+        if mapping is None or (mapping.clock_hz, mapping.channels) != (CLOCK_HZ, 1):
+            continue
+        static = _STATIC_RTPMAPS.get(number)
+        if number in RTCP_LOOKALIKES or (static and static.encoding != mapping.encoding):
+            continue  # the profile's own numbers can't be given another meaning
+        if mapping.encoding in STATIC_PAYLOAD_TYPES:
+            codecs.append(mapping)
+        elif mapping.encoding == EVENTS and events is None:
+            events = number
+    return tuple(codecs), events
+
+
+def _read_direction(session: SessionDescription, media: MediaDescription) -> Direction:
+    for attributes in (media.attributes, session.attributes):
+        for attribute in attributes:
+            if attribute.value is None and attribute.name in _DIRECTION_NAMES:
+                return Direction(attribute.name)
+    return Direction.SENDRECV
+
+
+def _read_ptime(session: SessionDescription, media: MediaDescription) -> int | None:
+    wanted, most = (
+        _milliseconds(media, name) or _milliseconds(session, name) for name in ("ptime", "maxptime")
+    )
+    if wanted is None or most is None:
+        return wanted
+    return min(wanted, most)
+
+
+def _milliseconds(level: SessionDescription | MediaDescription, name: str) -> int | None:
+    attribute = level.attribute(name)
+    text = (attribute.value or "").strip() if attribute else ""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+        return None
+    return int(text) if 1 <= int(text) <= MAX_PTIME_MS else None
+
+
+def _read_rtcp(ip: str, media: MediaDescription) -> Address | None:
+    """Where RTCP goes: ``a=rtcp`` (RFC 3605) or the next port (RFC 3550 section 11)."""
+    attribute = media.attribute("rtcp")
+    fields = (attribute.value or "").split() if attribute else []
+    if not fields:
+        return (ip, media.port + 1) if 0 < media.port < 65_535 else None
+    port = (
+        int(fields[0]) if fields[0].isascii() and fields[0].isdigit() and len(fields[0]) <= 5 else 0
+    )
+    if not 1 <= port <= 65_535 or len(fields) not in (1, 4):
+        return None
+    if len(fields) == 1:
+        return ip, port
+    literal = ip_literal(fields[3])
+    # Reports to a third machine would make us a reflector: only the stream's own address counts.
+    return (ip, port) if literal is not None and str(literal) == ip else None
