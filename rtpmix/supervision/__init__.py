@@ -1,0 +1,79 @@
+"""Supervision as policy: roles and modes in, a whole gain matrix out. Pure: no I/O, no clock.
+
+`policy` is the table of who hears whom; `takeover` the steps of a takeover; `SupervisedCall` the
+call that both act on; `RoutingLog` what was in force when.
+"""
+
+from __future__ import annotations
+
+from .call import Authorise, SupervisedCall
+from .changes import (
+    CALL_OVER_REASON,
+    TAKEN_OVER_REASON,
+    AgentRestored,
+    Change,
+    Comfort,
+    CustomerOrphaned,
+    CustomerRescued,
+    EndComfort,
+    Fact,
+    Goodbye,
+    HangUp,
+    Joined,
+    Left,
+    ModeChanged,
+    Order,
+    Over,
+    RoleChanged,
+    Routing,
+    TakenOver,
+    TakeoverAborted,
+    TakeoverBegan,
+)
+from .policy import AUDIBLE, UNITY, Fate, Mode, Party, Role, dtmf_for, gains_for, validate
+from .routing_log import RoutingEntry, RoutingLog, fold, verify_chain
+from .state import Limits
+from .takeover import TAKEOVER, Input, Phase
+
+__all__ = [
+    "AUDIBLE",
+    "CALL_OVER_REASON",
+    "TAKEN_OVER_REASON",
+    "TAKEOVER",
+    "UNITY",
+    "AgentRestored",
+    "Authorise",
+    "Change",
+    "Comfort",
+    "CustomerOrphaned",
+    "CustomerRescued",
+    "EndComfort",
+    "Fact",
+    "Fate",
+    "Goodbye",
+    "HangUp",
+    "Input",
+    "Joined",
+    "Left",
+    "Limits",
+    "Mode",
+    "ModeChanged",
+    "Order",
+    "Over",
+    "Party",
+    "Phase",
+    "Role",
+    "RoleChanged",
+    "Routing",
+    "RoutingEntry",
+    "RoutingLog",
+    "SupervisedCall",
+    "TakenOver",
+    "TakeoverAborted",
+    "TakeoverBegan",
+    "dtmf_for",
+    "fold",
+    "gains_for",
+    "validate",
+    "verify_chain",
+]
