@@ -28,10 +28,8 @@ HOST = rf"\[[0-9A-Fa-f:.]++\]|[{ALPHANUMERIC}_][{ALPHANUMERIC}_.\-]*+"
 
 _TOKEN = re.compile(rf"[{TOKEN_CHARACTERS}]++")
 _HOST = re.compile(HOST)
-_IPV4 = re.compile(
-    r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?+[0-9])"
-    r"(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?+[0-9])){3}"
-)
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9][0-9]|[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}")
 # word of RFC 3261, twice with an @ between: the shape of a Call-ID.
 _WORD = TOKEN_CHARACTERS + r"()<>:\\\"/\[\]?{}"
 _CALL_ID = re.compile(rf"[{_WORD}]++(?:@[{_WORD}]++)?+")
@@ -85,6 +83,10 @@ def parse_host(text: str) -> str:
         raise SipParseError("a host is malformed", status_hint=400)
     if text[0] == "[":
         address = text[1:-1]
+        if ":::" in address and "." in address:
+            # A bug in RFC 3261's grammar puts a colon too many before an embedded IPv4 address;
+            # RFC 5118 section 4.10 has us take it.
+            address = address.replace(":::", "::", 1)
         try:
             IPv6Address(address)
         except ValueError as error:

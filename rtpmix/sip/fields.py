@@ -1,0 +1,104 @@
+"""The headers that a user agent relies on, read once for each message and strictly.
+
+Each ``read_...`` takes the lines under one header name and is meant for `Headers.typed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..errors import SipParseError
+from .grammar import is_call_id, parse_number
+from .headers import CSeq, Headers, NameAddr, Via, parse_name_addr_list, parse_via_list
+
+MAX_VIAS: Final = 100  # more hops than Max-Forwards' usual 70
+MAX_DELTA_SECONDS: Final = 2**32 - 1
+MALFORMED_EXPIRES: Final = 3600  # seconds; RFC 3261 sections 10.2.1.1 and 20.19
+
+
+def read_essentials(headers: Headers) -> None:
+    """Parse and keep every header that has a typed accessor which can fail."""
+    headers.typed("Via", read_vias)
+    headers.typed("From", read_from)
+    headers.typed("To", read_to)
+    headers.typed("Call-ID", read_call_id)
+    headers.typed("CSeq", read_cseq)
+    headers.typed("Max-Forwards", read_max_forwards)
+    headers.typed("Contact", read_contacts)
+    if "Route" in headers:
+        headers.typed("Route", read_name_addrs)
+    if "Record-Route" in headers:
+        headers.typed("Record-Route", read_name_addrs)
+
+
+def _single(lines: Sequence[str], name: str) -> str:
+    if len(lines) != 1:
+        raise SipParseError(f"{name} is {'missing' if not lines else 'repeated'}", status_hint=400)
+    return lines[0]
+
+
+def read_vias(lines: Sequence[str]) -> list[Via]:
+    vias = parse_via_list(lines)
+    if not vias:
+        raise SipParseError("Via is missing", status_hint=400)
+    if len(vias) > MAX_VIAS:
+        raise SipParseError(f"more than {MAX_VIAS} Vias", status_hint=400)
+    return vias
+
+
+def read_from(lines: Sequence[str]) -> NameAddr:
+    return NameAddr.parse(_single(lines, "From"))
+
+
+def read_to(lines: Sequence[str]) -> NameAddr:
+    return NameAddr.parse(_single(lines, "To"))
+
+
+def read_call_id(lines: Sequence[str]) -> str:
+    call_id = _single(lines, "Call-ID")
+    if not is_call_id(call_id):
+        raise SipParseError("the Call-ID is malformed", status_hint=400)
+    return call_id
+
+
+def read_cseq(lines: Sequence[str]) -> CSeq:
+    return CSeq.parse(_single(lines, "CSeq"))
+
+
+def read_contacts(lines: Sequence[str]) -> list[NameAddr]:
+    if len(lines) == 1 and lines[0] == "*":
+        return []
+    return parse_name_addr_list(lines)
+
+
+def read_name_addrs(lines: Sequence[str]) -> list[NameAddr]:
+    return parse_name_addr_list(lines)
+
+
+def read_max_forwards(lines: Sequence[str]) -> int | None:
+    if not lines:
+        return None
+    return parse_number(_single(lines, "Max-Forwards"), maximum=255, what="Max-Forwards")
+
+
+def read_content_length(lines: Sequence[str]) -> int | None:
+    if not lines:
+        return None
+    return parse_number(_single(lines, "Content-Length"), maximum=2**32, what="Content-Length")
+
+
+def read_expires(lines: Sequence[str]) -> int | None:
+    if not lines:
+        return None
+    text = lines[0]
+    if not (text.isascii() and text.isdigit()):
+        return MALFORMED_EXPIRES
+    return min(int(text), MAX_DELTA_SECONDS) if len(text) < 64 else MAX_DELTA_SECONDS
+
+
+def read_content_type(lines: Sequence[str]) -> str | None:
+    if not lines:
+        return None
+    media_type = lines[0].partition(";")[0]
+    return "".join(media_type.split()).lower()
