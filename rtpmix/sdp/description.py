@@ -15,6 +15,7 @@ RFC 8866
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -28,6 +29,7 @@ MAX_LINE_BYTES = 4_096
 MAX_MEDIA = 32
 MAX_FORMATS = 128
 
+_RTPMAP = re.compile(r"([0-9]{1,3}) +([^\s/]+)/([0-9]{1,7})(?:/([0-9]{1,3}))?")
 _SESSION_OPTIONAL = frozenset("iuepbk")
 _MEDIA_OPTIONAL = frozenset("ibk")
 _TIME_LINES = frozenset("trz")
@@ -344,14 +346,10 @@ def _parse_attribute(value: str) -> Attribute | None:
 
 
 def _parse_rtpmap(value: str) -> RtpMap | None:
-    payload_type, _, rest = value.strip().partition(" ")
-    encoding, *numbers = rest.strip().split("/")
-    if not (encoding and _is_number(payload_type, 3) and int(payload_type) <= 127):
+    match = _RTPMAP.fullmatch(value.strip())
+    if match is None or int(match[1]) > 127:
         return None
-    if not 1 <= len(numbers) <= 2 or not all(_is_number(text, 7) for text in numbers):
-        return None
-    clock_hz, *channels = (int(text) for text in numbers)
-    return RtpMap(int(payload_type), encoding.upper(), clock_hz, *channels)
+    return RtpMap(int(match[1]), match[2].upper(), int(match[3]), int(match[4] or 1))
 
 
 def _ordered(lines: Iterable[tuple[str, str]], kinds: str) -> list[tuple[str, str]]:

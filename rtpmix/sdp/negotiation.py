@@ -123,7 +123,8 @@ class Negotiated:
     """What an offer and its answer agreed on, seen from here.
 
     ``remote`` is None where nothing may be sent: ``c=0.0.0.0`` (RFC 3264 section 8.4), a stream
-    switched off with port 0, or a host name, which is never resolved.
+    switched off with port 0, or a host name, which is never resolved.  ``direction`` is what to
+    do: under ``c=0.0.0.0`` it never sends, whatever the attributes say (RFC 6337 section 5.4).
     """
 
     codec: str
@@ -196,19 +197,19 @@ def answer_offer(
     if current is not None and not any(_is_wanted_audio(media) for media in offer.media):
         return _describe(local, answers, offer.times), _switched_off(current, offer, slots)
     index, stream, codec = _choose_stream(offer, capabilities, local)
-    direction = _meet(local.direction, stream.direction)
+    said = _meet(local.direction, stream.direction)
     events = stream.events_payload_type if capabilities.dtmf else None
     mux = capabilities.rtcp_mux and stream.rtcp_mux
     formats = [codec] if events is None else [codec, RtpMap(events, EVENTS, CLOCK_HZ)]
     answers[index] = _write_audio(
-        replace(local, direction=direction), formats, capabilities.ptime_ms, mux=mux
+        replace(local, direction=said), formats, capabilities.ptime_ms, mux=mux
     )
     agreed = Negotiated(
         codec=codec.encoding,
         payload_type=codec.payload_type,
         dtmf_payload_type=events,
         ptime_ms=stream.ptime_ms or capabilities.ptime_ms,
-        direction=direction,
+        direction=_effective(said, stream),
         remote=stream.remote,
         remote_rtcp=stream.remote if mux else stream.remote_rtcp,
         rtcp_mux=mux,
@@ -257,7 +258,7 @@ def accept_answer(
         payload_type=codec.payload_type,
         dtmf_payload_type=events,
         ptime_ms=theirs.ptime_ms or capabilities.ptime_ms,
-        direction=_meet(ours.direction, theirs.direction),
+        direction=_effective(_meet(ours.direction, theirs.direction), theirs),
         remote=theirs.remote,
         remote_rtcp=theirs.remote if mux else theirs.remote_rtcp,
         rtcp_mux=mux,
@@ -272,6 +273,10 @@ def _meet(ours: Direction, theirs: Direction) -> Direction:
     return Direction.of(
         sends=ours.sends and theirs.receives, receives=ours.receives and theirs.sends
     )
+
+
+def _effective(said: Direction, theirs: AudioStream) -> Direction:
+    return Direction.of(sends=said.sends and not theirs.is_black_hole, receives=said.receives)
 
 
 def _is_wanted_audio(media: MediaDescription) -> bool:

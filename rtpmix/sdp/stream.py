@@ -74,12 +74,18 @@ class AudioStream:
 
     codecs: tuple[RtpMap, ...]  # PCMU and PCMA only, in the peer's order of preference
     events_payload_type: int | None
-    direction: Direction
+    direction: Direction  # as it says; see also `is_black_hole`
     ptime_ms: int | None
     connection: Connection
     remote: Address | None
     remote_rtcp: Address | None
     rtcp_mux: bool
+
+    @property
+    def is_black_hole(self) -> bool:
+        """True for ``c=0.0.0.0``, the hold of RFC 2543: nothing may be sent (RFC 3264 8.4)."""
+        ip = self.connection.ip
+        return ip is not None and ip.is_unspecified
 
     def codec(self, names: tuple[str, ...]) -> RtpMap | None:
         """Return the peer's most preferred codec out of `names`, or None."""
@@ -99,16 +105,12 @@ def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStr
         raise SdpError("the audio stream has no c= line", status_hint=400)
     mux = media.attribute("rtcp-mux") is not None
     codecs, events = _read_formats(media)
-    direction = _read_direction(session, media)
     ip = connection.ip
-    if ip is not None and ip.is_unspecified:
-        # RFC 3264 section 8.4: the hold of RFC 2543. Neither RTP nor RTCP goes to the peer.
-        direction = Direction.of(sends=direction.sends, receives=False)
     usable = ip is not None and not ip.is_unspecified
     return AudioStream(
         codecs=codecs,
         events_payload_type=events,
-        direction=direction,
+        direction=_read_direction(session, media),
         ptime_ms=_read_ptime(session, media),
         connection=connection,
         remote=(str(ip), media.port) if usable else None,
