@@ -69,12 +69,12 @@ clean: ## remove .venv and everything that was built
 
 $(VENV)/.lab: pyproject.toml
 	@$(prepare_venv)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
 	touch $@
 
 $(VENV)/.dev: pyproject.toml
 	@$(prepare_venv)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	touch $@ $(VENV)/.lab
 
 # A working .venv is kept. Otherwise the first Python that is new enough makes one; a shim of
