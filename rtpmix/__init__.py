@@ -1,0 +1,87 @@
+"""rtpmix: a SIP/RTP media server library.
+
+Calls are legs, legs meet in bridges, a supervision changes who hears whom, and a recording taps
+what is said into a sealed SRTP capture.  Start with `Server` and `Config`.
+"""
+
+from __future__ import annotations
+
+from .config import Config
+from .errors import (
+    CallFailed,
+    CapacityError,
+    ProtocolError,
+    RecordingError,
+    RtpmixError,
+    SupervisionRefused,
+    UsageError,
+)
+from .events import (
+    BridgeChanged,
+    BridgeClosed,
+    CallArrived,
+    DigitReceived,
+    Event,
+    EventsDropped,
+    LegClosed,
+    LegHeld,
+    LegMediaLost,
+    LegOpened,
+    ModeChanged,
+    RecordingGap,
+    RecordingStarted,
+    RecordingStopped,
+    Registered,
+    SupervisionEvent,
+)
+from .mixer.commands import LegStats
+from .server.bridge import Bridge
+from .server.incoming import IncomingCall
+from .server.leg import Leg
+from .server.listening import Listener
+from .server.playing import Playback
+from .server.recording import Recording
+from .server.server import Server
+from .server.supervising import Supervision
+from .supervision import Fate, Mode, Role
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bridge",
+    "BridgeChanged",
+    "BridgeClosed",
+    "CallArrived",
+    "CallFailed",
+    "CapacityError",
+    "Config",
+    "DigitReceived",
+    "Event",
+    "EventsDropped",
+    "Fate",
+    "IncomingCall",
+    "Leg",
+    "LegClosed",
+    "LegHeld",
+    "LegMediaLost",
+    "LegOpened",
+    "LegStats",
+    "Listener",
+    "Mode",
+    "ModeChanged",
+    "Playback",
+    "ProtocolError",
+    "Recording",
+    "RecordingError",
+    "RecordingGap",
+    "RecordingStarted",
+    "RecordingStopped",
+    "Registered",
+    "Role",
+    "RtpmixError",
+    "Server",
+    "Supervision",
+    "SupervisionEvent",
+    "SupervisionRefused",
+    "UsageError",
+]

@@ -1,0 +1,1 @@
+"""The shell: asyncio, sockets and threads around the cores. Import names from `rtpmix`."""

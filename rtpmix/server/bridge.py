@@ -1,0 +1,390 @@
+"""A bridge: legs that are mixed, and the policy that says who hears whom."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..events import BridgeChanged, BridgeClosed, Event
+from ..mixer.commands import UNITY, Played, TapFrame
+from ..supervision import Change, Mode, Role, Routing, RoutingLog, SupervisedCall
+from .listening import Listener
+from .orders import Orders
+from .playing import Playback, load_pcm
+from .router import Router
+from .scope import Scope
+from .supervising import Supervision, fact_event
+
+if TYPE_CHECKING:
+    from .leg import Leg
+    from .recording import Recording
+    from .switchboard import Switchboard
+
+LOUDEST_DB = 12.0
+
+
+class Bridge:
+    """Legs that hear each other, made by `Server.bridge`.
+
+    Every change of who hears whom is one whole matrix that takes effect at one tick.
+
+    Attributes
+    ----------
+    id
+        Name in events, "bridge-9".
+    name
+        The name given to `Server.bridge`, or None.
+    """
+
+    def __init__(
+        self, board: Switchboard, number: int, name: str | None, scope: Scope | None
+    ) -> None:
+        self.id = f"bridge-{number}"
+        self.number = number
+        self.name = name
+        self.call = SupervisedCall()
+        self.started_at = board.now
+        self.recording: Recording | None = None
+        self._board = board
+        self._scope = scope
+        self._legs: dict[int, Leg] = {}
+        self._supervisions: dict[int, Supervision] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._playbacks: dict[int, Playback] = {}
+        self._orders = Orders(board, self)
+        self.router = Router(board, number, self.call, self._tell)
+        self._closed = False
+        if scope is not None:
+            scope.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Bridge {self.id} of {len(self._legs)} legs>"
+
+    # -------------------------------------------------------------------- reading
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The legs in the bridge, in the order in which they came."""
+        return tuple(self._legs.values())
+
+    @property
+    def supervisions(self) -> tuple[Supervision, ...]:
+        """The supervisors at work here."""
+        return tuple(self._supervisions.values())
+
+    @property
+    def routing_log(self) -> RoutingLog:
+        """Every matrix that was in force, hash-chained; its fold is the live matrix."""
+        return self.router.log
+
+    def matrix(self) -> dict[str, dict[str, float]]:
+        """Return who hears whom in the routing last asked for: listener -> talker -> gain in dB."""
+        routing = self.call.routing
+        heard: dict[str, dict[str, float]] = {}
+        for listener, row in zip(routing.seats, routing.gains, strict=True):
+            if listener in self._legs:
+                heard[self._legs[listener].id] = {
+                    self.seat_name(talker): 20 * math.log10(gain / UNITY)
+                    for talker, gain in zip(routing.seats, row, strict=True)
+                    if gain
+                }
+        return heard
+
+    def role(self, leg: Leg) -> Role:
+        """Return what a leg is in this conversation."""
+        return self.call.party(leg.number).role
+
+    def seat_name(self, seat: int) -> str:
+        """Return the id of the leg in a seat, or of a source."""
+        return self._legs[seat].id if seat in self._legs else f"source-{seat}"
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the events of this bridge, until it closes."""
+        async for event in self._board.bus.subscribe():
+            if getattr(event, "bridge", None) == self.id:
+                yield event
+                if isinstance(event, BridgeClosed):
+                    return
+
+    # ----------------------------------------------------------------- membership
+
+    def check(self, leg: Leg) -> None:
+        """Raise a `UsageError` for a leg that can't be in this bridge."""
+        if self._closed:
+            raise UsageError(f"{self.id} is closed")
+        if not leg.is_open:
+            raise UsageError(f"{leg.id} is closed: it can't join a bridge")
+        if leg.bridge is not None:
+            raise UsageError(f"{leg.id} is in {leg.bridge.id}: remove it there first")
+
+    async def add(self, *legs: Leg, role: Role = Role.CUSTOMER) -> None:
+        """Let legs in, at one tick; returns when they are heard.
+
+        Parameters
+        ----------
+        role
+            What they are in the conversation. Legs in one role hear each other.
+        """
+        change = Change(None)
+        for leg in legs:
+            self.check(leg)
+            change = _and_then(change, self.call.join(leg.number, role))
+            self._seat(leg)
+        await self.apply(change)
+
+    async def remove(self, leg: Leg) -> None:
+        """Take a leg out; its call goes on and it hears nobody."""
+        if leg.number not in self._legs:
+            raise UsageError(f"{leg.id} is not in {self.id}")
+        self._unseat(leg, "removed")
+        await self.router.settled()
+
+    def leg_lost(self, leg: Leg, cause: str) -> None:
+        """A leg hung up or vanished."""
+        if leg.number in self._legs:
+            self._unseat(leg, cause)
+
+    def media_seen(self, leg: Leg) -> None:
+        """A leg in the bridge has been heard for the first time."""
+        self.apply(self.call.media_seen(leg.number, self._board.now))
+
+    def _seat(self, leg: Leg) -> None:
+        self._legs[leg.number] = leg
+        leg.bridge = self
+        if self.recording is not None:
+            self.recording.add_leg(leg)
+
+    def _unseat(self, leg: Leg, cause: str) -> None:
+        supervision = self._supervisions.pop(leg.number, None)
+        if supervision is not None:
+            supervision.ended(cause)
+        if self.recording is not None:
+            self.recording.remove_leg(leg)
+        lost = cause not in ("removed", "remote-bye", "local-bye")
+        change = (self.call.lost if lost else self.call.leave)(leg.number, self._board.now)
+        self.apply(change)
+        self._legs.pop(leg.number, None)
+        leg.bridge = None
+
+    # -------------------------------------------------------------------- routing
+
+    def apply(self, change: Change, who: str = "") -> asyncio.Future[int]:
+        """Send a change to the mixer; the future gives the sample at which it was in force."""
+        return self.router.apply(change, who)
+
+    def _tell(self, change: Change, who: str, sample: int) -> None:
+        """Publish what a change did, now that it is in force, and carry out its orders."""
+        if change.commit is not None:
+            self._tell_routing(change.commit, sample)
+            if self.recording is not None:
+                self.recording.matrix(sample, self.number, change.commit, who, change.why)
+        for fact in change.facts:
+            event = fact_event(self, fact, sample, change)
+            if event is not None:
+                self._board.publish(event)
+                if self.recording is not None:
+                    self.recording.fact(sample, fact, who)
+            for supervision in tuple(self._supervisions.values()):
+                supervision.note(fact, event)
+        for order in change.orders:
+            self._orders.carry_out(order)
+
+    def _tell_routing(self, routing: Routing, sample: int) -> None:
+        self._board.publish(
+            BridgeChanged(
+                at=self._board.now,
+                bridge=self.id,
+                legs=tuple(self.seat_name(seat) for seat in routing.seats),
+                gains=routing.gains,
+                sample=sample,
+            )
+        )
+
+    async def set_gain(self, *, listener: Leg, talker: Leg, gain_db: float) -> None:
+        """Set how loudly one leg hears another, where the policy lets it hear at all.
+
+        Parameters
+        ----------
+        gain_db
+            0 is as spoken, at most 12; ``-math.inf`` is silence.
+        """
+        if math.isnan(gain_db) or gain_db > LOUDEST_DB:
+            raise UsageError(f"gain_db is {gain_db}: use -inf to {LOUDEST_DB:g} dB")
+        gain = 0 if gain_db == -math.inf else round(UNITY * 10 ** (gain_db / 20))
+        await self.apply(self.call.set_level(listener.number, talker.number, gain))
+
+    # ---------------------------------------------------------------- supervision
+
+    async def supervise(
+        self,
+        supervisor: Leg,
+        *,
+        agent: Leg,
+        mode: Mode = Mode.MONITOR,
+        who: str = "",
+    ) -> Supervision:
+        """Attach a supervisor; nobody else's signalling, tone or timing changes.
+
+        Parameters
+        ----------
+        agent
+            The leg that is supervised; everybody else in the bridge counts as a customer.
+        who
+            Who asked for it, for the routing log and the recording.
+
+        Raises
+        ------
+        SupervisionRefused
+            The policy refuses; nothing has changed.
+        UsageError
+            A leg is closed, or already in a bridge.
+        """
+        self.check(supervisor)
+        if agent.number not in self._legs:
+            raise UsageError(f"{agent.id} is not in {self.id}: supervise an agent who is")
+        negotiated = supervisor.media.negotiated
+        change = self.call.attach(
+            supervisor.number,
+            mode,
+            self._board.now,
+            agent=agent.number,
+            can_talk=negotiated is None or negotiated.direction.receives,
+            media_seen=supervisor.media_seen,
+        )
+        supervision = Supervision(self._board, self, supervisor, who or supervisor.user or "")
+        self._supervisions[supervisor.number] = supervision
+        self._seat(supervisor)
+        await self.apply(change, supervision.who)
+        return supervision
+
+    def detach(self, leg: Leg) -> None:
+        """Let a supervisor's leg go, unless it has gone already."""
+        if leg.number in self._legs:
+            self._unseat(leg, "removed")
+
+    # ------------------------------------------------------- playing and listening
+
+    async def play(
+        self, audio: str | Path | bytes, *, to: Leg | None = None, loop: bool = False
+    ) -> Playback:
+        """Play a file, or int16 PCM at 8000 Hz, to one leg or to everybody.
+
+        Returns at once; `Playback.finished` waits for the end, `Playback.stop` stops it.
+        """
+        if to is not None and to.number not in self._legs:
+            raise UsageError(f"{to.id} is not in {self.id}")
+        pcm = await self._board.off_loop(lambda: load_pcm(audio))
+        playback = Playback(self._board, self, pcm, loop=loop)
+        hearers = frozenset({to.number}) if to is not None else None
+        self._playbacks[playback.source] = playback
+        await self.apply(self.call.join(playback.source, Role.PROMPT, to=hearers))
+        playback.begin()
+        return playback
+
+    def end_playback(self, playback: Playback) -> None:
+        """Free a playback's source."""
+        if self._playbacks.pop(playback.source, None) is not None:
+            self.apply(self.call.leave(playback.source, self._board.now))
+            playback.free()
+
+    def listen(self, leg: Leg, side: str = "heard") -> Listener:
+        """Hear along, frame by frame: ``async for frame in bridge.listen(leg)``.
+
+        Parameters
+        ----------
+        side
+            "heard": what the mixer sends to the leg; "spoken": what it hears from the leg.
+        """
+        if leg.number not in self._legs:
+            raise UsageError(f"{leg.id} is not in {self.id}")
+        listener = Listener(self._board, self, leg, side)
+        self._listeners[listener.tap] = listener
+        return listener
+
+    def end_listener(self, listener: Listener) -> None:
+        """Forget a listener that has closed."""
+        self._listeners.pop(listener.tap, None)
+
+    def seat_event(self, event: Played | TapFrame) -> None:
+        """A source has finished, or a tap has a frame."""
+        if isinstance(event, Played):
+            playback = self._playbacks.get(event.source)
+            if playback is not None:
+                self.end_playback(playback)
+        elif (listener := self._listeners.get(event.tap)) is not None:
+            listener.put(event.pcm)
+
+    # ------------------------------------------------------------------ recording
+
+    async def record(
+        self,
+        path: str | Path,
+        *,
+        conversation_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Recording:
+        """Record every leg, now and as they come, into a sealed SRTP capture.
+
+        Parameters
+        ----------
+        path
+            The directory to make; it must not exist.
+        conversation_id
+            What the capture calls the conversation; by default the directory's name.
+
+        Raises
+        ------
+        RecordingError
+            The directory can't be made, or the key can't be read.
+        UsageError
+            This bridge is being recorded already.
+        """
+        if self.recording is not None:
+            raise UsageError(f"{self.id} is being recorded: stop that recording first")
+        recording = await self._board.recorders.start(
+            self, Path(path), conversation_id=conversation_id, metadata=metadata or {}
+        )
+        self.recording = recording
+        for leg in self._legs.values():
+            recording.add_leg(leg)
+        routing = self.call.routing
+        if routing.seats:
+            now = self._board.host.sample
+            recording.matrix(now, self.number, routing, "", "recording starts")
+        return recording
+
+    async def close(self) -> None:
+        """End recording and supervision; the legs live on and hear nobody."""
+        if self._closed:
+            return
+        if self.recording is not None:
+            await self.recording.stop()
+        self._closed = True
+        await self._orders.close()
+        for playback in tuple(self._playbacks.values()):
+            playback.free()
+        for listener in tuple(self._listeners.values()):
+            listener.close()
+        for supervision in self._supervisions.values():
+            supervision.ended("bridge closed")
+        for leg in self._legs.values():
+            leg.bridge = None
+        self.router.close()
+        self._board.bridges.pop(self.number, None)
+        if self._scope is not None:
+            self._scope.let_go(self)
+        self._board.publish(BridgeClosed(at=self._board.now, bridge=self.id))
+
+
+def _and_then(first: Change, second: Change) -> Change:
+    """Return two changes as one, to be committed at one tick."""
+    return Change(
+        second.commit or first.commit,
+        first.facts + second.facts,
+        first.orders + second.orders,
+        second.why if second.commit else first.why,
+    )

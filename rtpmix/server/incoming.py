@@ -1,0 +1,198 @@
+"""A call that came in, before and while it is answered; and the handler that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import CallFailed, CapacityError, SdpError, UsageError
+from ..sip import events as sip
+from ..sip.flow import Flow
+from ..sip.message import Request
+from ..sip.uri import SipUri
+from .leg import Leg, _quotable
+from .scope import Scope, current_scope
+
+if TYPE_CHECKING:
+    from .switchboard import Switchboard
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[["IncomingCall"], Awaitable[None]]
+
+
+class IncomingCall:
+    """An INVITE that waits for a decision: `ring`, then `answer` or `reject`.
+
+    When its handler returns, the legs that it opened are closed; when it returns without a
+    decision the caller gets 480, and when it fails 500.  When the caller gives up before the
+    answer, the handler is cancelled.
+
+    Attributes
+    ----------
+    caller
+        Address of record of the From header: what the caller *claims* to be.
+    caller_name
+        The display name of the From header, or None.
+    target
+        The user part that was dialled.
+    identity
+        The user that the caller proved to be (digest), or None.
+    """
+
+    def __init__(
+        self, board: Switchboard, *, call: int, request: Request, flow: Flow, identity: str | None
+    ) -> None:
+        sender, dialled = request.from_, request.request_uri
+        self.caller = _address_of_record(sender.uri)
+        self.caller_name = sender.display_name
+        self.target = (dialled.user or "") if isinstance(dialled, SipUri) else str(dialled)
+        self.identity = identity
+        self.call = call
+        self.flow = flow
+        self.leg: Leg | None = None
+        self.scope = Scope()
+        self._board = board
+        self._request = request
+        self._decided = False
+        self._gone = False
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<IncomingCall {self.call} {'decided' if self._decided else 'waiting'}>"
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header of the INVITE, or None."""
+        return self._request.headers.get(name)
+
+    # ------------------------------------------------------------------ deciding
+
+    async def ring(self) -> None:
+        """Send 180 Ringing."""
+        self._check_waiting()
+        self._board.agent.ring(self.call, self._board.now)
+        self._board.pump()
+
+    async def answer(self) -> Leg:
+        """Accept the call, and return its leg.
+
+        Raises
+        ------
+        CallFailed
+            488 when the offer has no codec in common with `Config.codecs`, 503 when no port is
+            left, 487 when the caller gave up; the caller has been told.
+        UsageError
+            When the call has been answered or rejected before.
+        """
+        self._check_waiting()
+        self._decided = True
+        number, media = self._board.new_media()
+        try:
+            await media.reserve(self.flow.remote)
+            if self._gone:
+                raise CallFailed(status=487, reason="Request Terminated", target=self.caller)
+            body = media.answer(self._request.body) if self._request.body else media.offer()
+        except SdpError as error:
+            media.close()
+            warning = (("Warning", f'305 rtpmix "{_quotable(error)}"'),)
+            raise self._refuse(error.status_hint or 488, "Not Acceptable Here", warning) from error
+        except CapacityError as error:
+            media.close()
+            raise self._refuse(503, "Service Unavailable", (("Retry-After", "10"),)) from error
+        except BaseException:
+            media.close()
+            raise
+        self.leg = Leg(
+            self._board,
+            number=number,
+            call=self.call,
+            media=media,
+            remote=self.caller,
+            user=self.identity,
+            direction="inbound",
+            flow=self.flow,
+            scope=self.scope,
+        )
+        self._board.adopt(self.leg)
+        self._board.agent.accept(self.call, self._board.now, body)
+        self._board.pump()
+        self.leg.announce()
+        return self.leg
+
+    async def reject(self, status: int = 486, reason: str | None = None) -> None:
+        """Refuse the call with a final response between 300 and 699."""
+        if not 300 <= status <= 699:
+            raise UsageError(f"reject with a status between 300 and 699, not {status}")
+        self._check_waiting()
+        self._refuse(status, reason)
+
+    async def challenge(self) -> None:
+        """Refuse with 401 and a digest challenge: the phone calls again with its credentials."""
+        self._check_waiting()
+        headers = self._board.challenge()
+        if not headers:
+            raise UsageError("there is nobody to log in: Config.users is empty")
+        self._refuse(401, "Unauthorized", headers)
+
+    def _refuse(
+        self, status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = ()
+    ) -> CallFailed:
+        self._decided = True
+        if not self._gone:
+            now = self._board.now
+            self._board.agent.reject(self.call, status, now, reason=reason, headers=headers)
+            self._board.pump()
+        self._gone = True
+        return CallFailed(status=status, reason=reason or "", target=self.caller)
+
+    def _check_waiting(self) -> None:
+        if self._gone:
+            raise CallFailed(status=487, reason="Request Terminated", target=self.caller)
+        if self._decided:
+            raise UsageError("this call has been answered or rejected already")
+
+    # ------------------------------------------------------ what the server tells
+
+    def start(self, handler: Handler) -> asyncio.Task[None]:
+        """Run the handler in a task of its own."""
+        self._task = asyncio.get_running_loop().create_task(self._run(handler))
+        return self._task
+
+    async def _run(self, handler: Handler) -> None:
+        current_scope.set(self.scope)
+        try:
+            await handler(self)
+            if not self._decided and not self._gone:
+                self._refuse(480, "Temporarily Unavailable")
+        except CallFailed as failed:
+            # A call in the handler failed and the program had no plan for it.
+            logger.info("handler ended: call failed with %d", failed.status)
+            if not self._decided and not self._gone:
+                self._refuse(failed.status if 300 <= failed.status <= 699 else 480)
+        except Exception:
+            logger.exception("the handler of a call failed")
+            if not self._decided and not self._gone:
+                self._refuse(500, "Server Internal Error")
+        finally:
+            if not self._decided and not self._gone:  # cancelled: the server is closing
+                self._refuse(503, "Service Unavailable")
+            await self.scope.close()
+
+    def cancelled(self, event: sip.Cancelled) -> None:
+        """The caller gave up before our final response."""
+        self._end()
+
+    def ended(self, event: sip.Ended) -> None:
+        """The call ended before the handler learnt that it was answered."""
+        self._end()
+
+    def _end(self) -> None:
+        self._gone = True
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+
+def _address_of_record(uri: object) -> str:
+    return uri.address_of_record if isinstance(uri, SipUri) else str(uri)

@@ -1,0 +1,303 @@
+"""A leg: one call with one peer, and its media. The handle that programs hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from ..errors import CallFailed, SdpError, UsageError
+from ..events import DigitReceived, LegClosed, LegHeld, LegOpened
+from ..mixer.commands import LegStats, SendDigits
+from ..sdp.negotiation import Direction
+from ..sip import events as sip
+from ..sip.flow import Flow
+from .media_session import MediaSession
+from .scope import Scope
+
+if TYPE_CHECKING:
+    from .bridge import Bridge
+    from .switchboard import Switchboard
+
+DIGITS_KEPT = 64  # keys that nobody read yet; older ones are forgotten
+
+
+class Leg:
+    """One media session with one peer.
+
+    Made by `IncomingCall.answer` and `Server.invite`; it ends when either side hangs up, when its
+    media stays away for the media timeout, or when the handler that made it ends.
+
+    Attributes
+    ----------
+    id
+        Name in events and logs, "leg-7".
+    remote
+        The peer's address, as the SIP message named it.
+    user
+        The user that the peer proved to be, or that was called; None for a stranger.
+    direction
+        "inbound" or "outbound".
+    bridge
+        The bridge that the leg sits in, or None.
+    """
+
+    def __init__(
+        self,
+        board: Switchboard,
+        *,
+        number: int,
+        call: int,
+        media: MediaSession,
+        remote: str,
+        user: str | None,
+        direction: str,
+        flow: Flow,
+        scope: Scope | None,
+    ) -> None:
+        self.id = f"leg-{number}"
+        self.number = number
+        self.call = call
+        self.remote = remote
+        self.user = user
+        self.direction = direction
+        self.flow = flow
+        self.bridge: Bridge | None = None
+        self.media = media
+        self._board = board
+        self._scope = scope
+        self._opened_at = asyncio.get_running_loop().time()
+        self._closed: asyncio.Future[LegClosed] = asyncio.get_running_loop().create_future()
+        self._ending: tuple[str, str | None] | None = None
+        self._answered: asyncio.Future[None] | None = None
+        self._digits: deque[str] = deque(maxlen=DIGITS_KEPT)
+        self._digit_pressed = asyncio.Event()
+        self._held = False
+        self.media_seen = False
+        if scope is not None:
+            scope.add(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed.done() else "closing" if self._ending else "open"
+        return f"<Leg {self.id} {self.direction} {state}>"
+
+    # -------------------------------------------------------------------- reading
+
+    @property
+    def codec(self) -> str:
+        """The negotiated codec, "PCMU" or "PCMA"; empty until an answer came."""
+        negotiated = self.media.negotiated
+        return negotiated.codec if negotiated is not None else ""
+
+    @property
+    def is_open(self) -> bool:
+        """True until either side hung up."""
+        return self._ending is None
+
+    @property
+    def held(self) -> bool:
+        """True while the peer has put us on hold."""
+        return self._held
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since the leg was answered."""
+        if self._closed.done():
+            return self._closed.result().duration_s
+        return asyncio.get_running_loop().time() - self._opened_at
+
+    def stats(self) -> LegStats:
+        """Return the media counters so far."""
+        if self._closed.done():
+            return self._closed.result().stats
+        return self._board.host.leg_stats(self.number) or LegStats()
+
+    async def closed(self) -> LegClosed:
+        """Wait until the leg is gone, and return how it went."""
+        return await asyncio.shield(self._closed)
+
+    async def digits(self) -> AsyncIterator[str]:
+        """Yield the keys pressed on the phone, until the leg closes."""
+        while True:
+            while self._digits:
+                yield self._digits.popleft()
+            if not self.is_open:
+                return
+            self._digit_pressed.clear()
+            await self._digit_pressed.wait()
+
+    # --------------------------------------------------------------------- acting
+
+    async def hangup(self, reason: str | None = None) -> None:
+        """End the call with a BYE; harmless when it has ended.
+
+        Parameters
+        ----------
+        reason
+            Value of a Reason header (RFC 3326), such as ``SIP;cause=200;text="Taken over"``.
+        """
+        if self._ending is None:
+            headers = (("Reason", reason),) if reason is not None else ()
+            self._board.agent.bye(self.call, self._board.now, headers)
+            self.end("local-bye", reason)
+            self._board.pump()
+        await self.closed()
+
+    async def close(self) -> None:
+        """End the call; the same as `hangup` without a reason."""
+        await self.hangup()
+
+    async def hold(self) -> None:
+        """Stop hearing the peer: a re-INVITE offers ``sendonly`` (RFC 3264 section 8.4)."""
+        await self._reinvite(Direction.SENDONLY)
+
+    async def resume(self) -> None:
+        """Undo `hold`."""
+        await self._reinvite(Direction.SENDRECV)
+
+    async def send_digits(self, digits: str) -> None:
+        """Send keys to the peer as RFC 4733 events.
+
+        Raises
+        ------
+        UsageError
+            For characters that are no keys, or when the peer did not negotiate telephone-event.
+        """
+        if not digits or set(digits.upper()) - set("0123456789*#ABCD"):
+            raise UsageError(f"digits {digits!r}: use 0-9, *, # and A-D")
+        negotiated = self.media.negotiated
+        if negotiated is None or negotiated.dtmf_payload_type is None:
+            raise UsageError(f"{self.id} did not negotiate telephone-event: it can't be sent keys")
+        self._board.host.submit(SendDigits(self.number, digits.upper()))
+
+    async def _reinvite(self, direction: Direction) -> None:
+        if self._ending is not None:
+            raise UsageError(f"{self.id} is closed")
+        if self._answered is not None:
+            raise UsageError(f"{self.id} waits for the answer to another re-INVITE: await it first")
+        self._answered = asyncio.get_running_loop().create_future()
+        body = self.media.offer(direction)
+        try:
+            self._board.agent.reinvite(self.call, body, self._board.now)
+            self._board.pump()
+            await self._answered
+        finally:
+            self._answered = None
+
+    # ------------------------------------------------------ what the server tells
+
+    def announce(self) -> None:
+        """Publish that the leg is open."""
+        self._board.publish(
+            LegOpened(at=self._board.now, leg=self.id, remote=self.remote, direction=self.direction)
+        )
+
+    def reinvited(self, event: sip.Reinvited) -> None:
+        """Answer the peer's re-INVITE: hold, resume, a new address, or a request for an offer."""
+        agent, now = self._board.agent, self._board.now
+        if not event.request.body:
+            agent.answer_reinvite(self.call, 200, now, self.media.offer())
+            return
+        try:
+            body = self.media.answer(event.request.body)
+        except SdpError as error:
+            # RFC 3261 section 14.2: the session stays as it was.
+            warning = (("Warning", f'305 rtpmix "{_quotable(error)}"'),)
+            agent.answer_reinvite(self.call, error.status_hint or 488, now, headers=warning)
+            return
+        agent.answer_reinvite(self.call, 200, now, body)
+        self._note_hold()
+
+    def reinvite_answered(self, event: sip.ReinviteAnswered) -> None:
+        """Our re-INVITE was answered."""
+        waiting = self._answered
+        failure: Exception | None = None
+        if event.status >= 300 or event.response is None:
+            failure = CallFailed(status=event.status, reason=event.reason, target=self.remote)
+        else:
+            try:
+                self.media.accept_answer(event.response.body)
+            except SdpError as error:
+                failure = CallFailed(status=488, reason=str(error), target=self.remote)
+        if waiting is None or waiting.done():
+            return
+        if failure is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(failure)
+
+    def acked(self, event: sip.Acked) -> None:
+        """Take the answer that an ACK carries when our 2xx carried the offer."""
+        if not event.body:
+            return
+        try:
+            self.media.accept_answer(event.body)
+        except SdpError as error:
+            # The dialog exists, and has no media that both sides understand: RFC 3261 13.2.1
+            # leaves only ending it.
+            self._board.agent.bye(self.call, self._board.now)
+            self.end("no-media", _quotable(error))
+        self._note_hold()
+
+    def digit_pressed(self, digit: str, duration_ms: int) -> None:
+        """A key was released on the phone."""
+        self._digits.append(digit)
+        self._digit_pressed.set()
+        self._board.publish(
+            DigitReceived(at=self._board.now, leg=self.id, digit=digit, duration_ms=duration_ms)
+        )
+
+    def media_was_seen(self) -> None:
+        """The first RTP of the peer arrived."""
+        self.media_seen = True
+        if self.bridge is not None:
+            self.bridge.media_seen(self)
+
+    def end(self, cause: str, reason: str | None = None) -> None:
+        """The call is over on the SIP side: leave the bridge, then free the row."""
+        if self._ending is not None:
+            return
+        self._ending = (cause, reason)
+        self._digit_pressed.set()
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(
+                CallFailed(status=481, reason="the call ended", target=self.remote)
+            )
+        if self.bridge is not None:
+            self.bridge.leg_lost(self, cause)
+        opened = self.media.opened
+        self.media.close()
+        if not opened:
+            self.media_closed(LegStats())
+
+    def media_closed(self, stats: LegStats) -> None:
+        """The row is free: nothing of the leg is left."""
+        if self._closed.done():
+            return
+        cause, reason = self._ending or ("media-host", None)
+        event = LegClosed(
+            at=self._board.now,
+            leg=self.id,
+            cause=cause,
+            reason=reason,
+            duration_s=self._board.now - self._opened_at,
+            stats=stats,
+        )
+        self._closed.set_result(event)
+        if self._scope is not None:
+            self._scope.let_go(self)
+        self._board.forget(self)
+        self._board.publish(event)
+
+    def _note_hold(self) -> None:
+        held = self.media.held_by_peer
+        if held != self._held:
+            self._held = held
+            self._board.publish(LegHeld(at=self._board.now, leg=self.id, held=held))
+
+
+def _quotable(error: Exception) -> str:
+    """Return an error's text fit for a quoted string in a header."""
+    text = str(error).replace("\\", " ").replace('"', "'")
+    return "".join(c if c.isprintable() and ord(c) < 127 else "?" for c in text)[:200]

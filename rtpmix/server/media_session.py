@@ -1,0 +1,190 @@
+"""One leg's media: its port, its session descriptions, and its row in the engine.
+
+SDP bodies in and out (RFC 3264); commands to the media host.  No SIP here.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from ..config import Config
+from ..errors import SdpError
+from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
+from ..sdp.description import SessionDescription, parse_sdp
+from ..sdp.negotiation import (
+    Capabilities,
+    Direction,
+    LocalMedia,
+    Negotiated,
+    accept_answer,
+    answer_offer,
+    make_offer,
+)
+from ..sip.flow import Address
+from .media_host import MediaHost
+from .sip_shell import address_towards, is_wildcard
+
+
+@dataclass(frozen=True, slots=True)
+class RtpIdentity:
+    """What our RTP stream to one leg is known by, for the leg's whole life (RFC 3550)."""
+
+    ssrc: int
+    first_sequence: int
+    first_timestamp: int
+    cname: str
+
+    @classmethod
+    def draw(cls, source: random.Random) -> RtpIdentity:
+        """Draw an identity; the sequence starts low enough not to wrap at once (RFC 3711 3.3.1)."""
+        return cls(
+            ssrc=source.randrange(1, 1 << 32),
+            first_sequence=source.randrange(1 << 15),
+            first_timestamp=source.randrange(1 << 32),
+            cname=f"{source.getrandbits(96):024x}@rtpmix",  # RFC 7022 section 4.2
+        )
+
+
+class MediaSession:
+    """The media of one leg, from a reserved port to a closed row.
+
+    Parameters
+    ----------
+    leg
+        The seat number that the leg has in the engine.
+    """
+
+    def __init__(
+        self, host: MediaHost, config: Config, leg: int, identity: RtpIdentity, session_id: int
+    ) -> None:
+        self._host = host
+        self._config = config
+        self._leg = leg
+        self._identity = identity
+        self._capabilities = Capabilities(codecs=config.codecs)
+        self._session_id = session_id
+        self._version = 0
+        self._address: Address | None = None
+        self._offered: SessionDescription | None = None
+        self._offered_direction = Direction.SENDRECV
+        self._opened = False
+        self.wanted = Direction.SENDRECV  # what we ask for; `hold` narrows it
+        self.negotiated: Negotiated | None = None
+
+    async def reserve(self, peer: Address) -> None:
+        """Take a port pair; ``peer`` decides which of this machine's addresses is announced.
+
+        Raises
+        ------
+        CapacityError
+            When no pair is left.
+        """
+        host, port = await self._host.reserve(self._leg)
+        if is_wildcard(host):
+            host = address_towards(peer)
+        self._address = (host, port)
+
+    def offer(self, direction: Direction | None = None) -> bytes:
+        """Return an offer: the first one, or a new one within the session."""
+        self._version += 1
+        self._offered_direction = direction or self.wanted
+        local = self._local(self._offered_direction)
+        self._offered = make_offer(self._capabilities, local, self.negotiated)
+        return self._offered.to_bytes()
+
+    def accept_answer(self, body: bytes) -> None:
+        """Put the peer's answer to our last offer in force.
+
+        Raises
+        ------
+        SdpError
+            When the answer is not one to our offer.
+        """
+        if self._offered is None:
+            raise SdpError("an answer came without an offer")
+        negotiated = accept_answer(self._offered, parse_sdp(body), self._capabilities)
+        self.wanted = self._offered_direction
+        self._apply(negotiated)
+        self._offered = None
+
+    def answer(self, body: bytes) -> bytes:
+        """Answer the peer's offer and put the result in force.
+
+        Raises
+        ------
+        SdpError
+            Nothing in common (``status_hint`` 488); the session stays as it was.
+        """
+        offer = parse_sdp(body)
+        self._version += 1
+        description, negotiated = answer_offer(
+            offer, self._capabilities, self._local(self.wanted), self.negotiated
+        )
+        self._apply(negotiated)
+        return description.to_bytes()
+
+    @property
+    def held_by_peer(self) -> bool:
+        """True when the peer does not want to hear us: we may not send."""
+        return self.negotiated is not None and not self.negotiated.direction.sends
+
+    def close(self) -> None:
+        """Free the row, or, when there never was one, the ports."""
+        if self._opened:
+            self._host.submit(CloseLeg(self._leg))
+        else:
+            self._host.release(self._leg)
+
+    @property
+    def opened(self) -> bool:
+        """True once the engine has a row for the leg."""
+        return self._opened
+
+    def _local(self, direction: Direction) -> LocalMedia:
+        if self._address is None:
+            raise SdpError("no port has been reserved for this leg", status_hint=500)
+        return LocalMedia(
+            address=self._address[0],
+            port=self._address[1],
+            session_id=self._session_id,
+            version=self._version,
+            direction=direction,
+        )
+
+    def _apply(self, negotiated: Negotiated) -> None:
+        self.negotiated = negotiated
+        sends, receives = negotiated.direction.sends, negotiated.direction.receives
+        sends = sends and negotiated.remote is not None
+        if not self._opened:
+            self._host.submit(self._open(negotiated, sends=sends, receives=receives))
+            self._opened = True
+        else:
+            self._host.submit(
+                UpdateLeg(
+                    leg=self._leg,
+                    codec=negotiated.codec,
+                    payload_type=negotiated.payload_type,
+                    dtmf_payload_type=negotiated.dtmf_payload_type,
+                    sends=sends,
+                    receives=receives,
+                )
+            )
+        remote = negotiated.remote
+        self._host.connect(self._leg, remote, negotiated.remote_rtcp, negotiated.rtcp_mux)
+
+    def _open(self, negotiated: Negotiated, *, sends: bool, receives: bool) -> OpenLeg:
+        return OpenLeg(
+            leg=self._leg,
+            codec=negotiated.codec,
+            payload_type=negotiated.payload_type,
+            dtmf_payload_type=negotiated.dtmf_payload_type,
+            ssrc=self._identity.ssrc,
+            first_sequence=self._identity.first_sequence,
+            first_timestamp=self._identity.first_timestamp,
+            cname=self._identity.cname,
+            sends=sends,
+            receives=receives,
+            jitter_ms=self._config.jitter_ms,
+            media_timeout_ms=round(self._config.media_timeout_s * 1000),
+        )

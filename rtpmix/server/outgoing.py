@@ -1,0 +1,249 @@
+"""A call that this server places: one INVITE per contact, the first answer wins."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import CallFailed, SdpError, SipParseError, UsageError
+from ..sip import events as sip
+from ..sip.flow import Address, Flow
+from ..sip.uri import SipUri, parse_uri
+from .leg import Leg
+from .scope import current_scope
+
+if TYPE_CHECKING:
+    from .media_session import MediaSession
+    from .switchboard import Switchboard
+
+DEFAULT_PORT = 5060
+
+# Phones that know one of these answer by themselves; the others ring.
+AUTO_ANSWER = (
+    ("Call-Info", "<sip:rtpmix>;answer-after=0"),
+    ("Alert-Info", "<sip:rtpmix>;info=alert-autoanswer"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where one INVITE goes."""
+
+    uri: str
+    flow: Flow
+
+
+def parse_target(target: str) -> SipUri:
+    """Read a target that a program gave.
+
+    Raises
+    ------
+    UsageError
+        When it is no SIP URI.
+    """
+    try:
+        uri = parse_uri(target)
+    except SipParseError as error:
+        raise UsageError(f"{target!r} is not a SIP URI ({error}); write sip:user@host") from error
+    if not isinstance(uri, SipUri):
+        raise UsageError(f"{target!r} is not a SIP URI; write sip:user@host")
+    if uri.scheme == "sips":
+        raise UsageError(f"{target!r} asks for TLS, which this server does not speak yet")
+    return uri
+
+
+async def resolve(board: Switchboard, uri: SipUri) -> list[Destination]:
+    """Return where a target can be reached: a user's registered contacts, or the host named.
+
+    Raises
+    ------
+    CallFailed
+        480 when a user of ours has no registered phone, 503 when a host name is not known.
+    """
+    if board.is_local(uri):
+        bindings = board.contacts(uri.user or "")
+        if not bindings:
+            raise CallFailed(status=480, reason="Temporarily Unavailable", target=str(uri))
+        return [Destination(str(binding.contact), binding.flow) for binding in bindings]
+    transport = (uri.parameter("transport") or "udp").upper()
+    remote = await _address(uri)
+    return [Destination(str(uri), board.flow_to(transport, remote))]
+
+
+async def _address(uri: SipUri) -> Address:
+    port = uri.port or DEFAULT_PORT
+    try:
+        ipaddress.ip_address(uri.host)
+    except ValueError:
+        pass
+    else:
+        return (uri.host, port)
+    # A name that the program gave, looked up off the loop; names in messages never get here.
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(uri.host, port)
+    except OSError as exc:
+        raise CallFailed(status=503, reason="Host Not Found", target=str(uri)) from exc
+    return (str(found[0][4][0]), port)
+
+
+class OutgoingCall:
+    """One INVITE on its way to an answer."""
+
+    def __init__(self, board: Switchboard, destination: Destination, user: str | None) -> None:
+        self._board = board
+        self._destination = destination
+        self._user = user
+        self._call = 0
+        self._answer: asyncio.Future[sip.Answered] = asyncio.get_running_loop().create_future()
+
+    async def place(
+        self, *, from_uri: str, from_name: str | None, headers: Sequence[tuple[str, str]]
+    ) -> Leg:
+        """Send the INVITE and wait for its answer; cancelling this cancels the call.
+
+        Raises
+        ------
+        CallFailed, CapacityError
+        """
+        number, media = self._board.new_media()
+        try:
+            await media.reserve(self._destination.flow.remote)
+            self._call = self._board.agent.invite(
+                self._destination.uri,
+                flow=self._destination.flow,
+                from_uri=from_uri,
+                from_name=from_name,
+                headers=tuple(headers),
+                body=media.offer(),
+                now=self._board.now,
+            )
+            self._board.expect(self._call, self)
+            self._board.pump()
+            event = await self._answer
+        except BaseException:
+            self._abandon()
+            media.close()
+            raise
+        return self._set_up(number, media, event)
+
+    def _set_up(self, number: int, media: MediaSession, event: sip.Answered) -> Leg:
+        board, target = self._board, self._destination.uri
+        leg = Leg(
+            board,
+            number=number,
+            call=self._call,
+            media=media,
+            remote=target,
+            user=self._user,
+            direction="outbound",
+            flow=event.flow,
+            scope=current_scope.get(),
+        )
+        board.adopt(leg)
+        try:
+            media.accept_answer(event.response.body)
+        except SdpError as error:
+            board.agent.bye(self._call, board.now)
+            leg.end("no-media", str(error))
+            board.pump()
+            raise CallFailed(status=488, reason="Not Acceptable Here", target=target) from error
+        leg.announce()
+        return leg
+
+    def _abandon(self) -> None:
+        if self._call and not self._answer.done():
+            self._board.unexpect(self._call)
+            self._board.agent.cancel(self._call, self._board.now)
+        elif self._call and not self._answer.cancelled() and self._answer.exception() is None:
+            # Answered in the very moment in which the program gave up.
+            self._board.unexpect(self._call)
+            self._board.agent.bye(self._call, self._board.now)
+        self._board.pump()
+
+    # ------------------------------------------------------ what the server tells
+
+    def answered(self, event: sip.Answered) -> None:
+        """A 2xx came."""
+        if not self._answer.done():
+            self._answer.set_result(event)
+
+    def failed(self, event: sip.Failed) -> None:
+        """The call will not be answered."""
+        self._board.unexpect(self._call)
+        if not self._answer.done():
+            target = self._destination.uri
+            self._answer.set_exception(
+                CallFailed(status=event.status, reason=event.reason, target=target)
+            )
+
+    def ended(self, event: sip.Ended) -> None:
+        """The dialog ended between its 2xx and our reading of it."""
+        self._board.unexpect(self._call)
+        if not self._answer.done():
+            target = self._destination.uri
+            self._answer.set_exception(CallFailed(status=487, reason=event.cause, target=target))
+
+
+async def place_call(
+    board: Switchboard,
+    target: str,
+    *,
+    caller: str | None,
+    headers: Sequence[tuple[str, str]],
+    timeout_s: float,
+    auto_answer: bool,
+) -> Leg:
+    """Call every contact of ``target`` at once; the first that answers becomes the leg.
+
+    Raises
+    ------
+    CallFailed
+        With the best failure of all contacts (RFC 3261 section 16.7 step 6), or 408.
+    """
+    uri = parse_target(target)
+    destinations = await resolve(board, uri)
+    user = uri.user if board.is_local(uri) else None
+    extra = (*headers, *(AUTO_ANSWER if auto_answer else ()))
+    pending = {
+        asyncio.ensure_future(
+            OutgoingCall(board, destination, user).place(
+                from_uri=caller or board.own_uri(destination.flow), from_name=None, headers=extra
+            )
+        )
+        for destination in destinations
+    }
+    failures: list[CallFailed] = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                legs = [_outcome(task, failures) for task in done]
+                winners = [leg for leg in legs if leg is not None]
+                for late in winners[1:]:  # two answers in one turn of the loop
+                    await late.hangup()
+                if winners:
+                    return winners[0]
+    except TimeoutError:
+        raise CallFailed(status=408, reason="Request Timeout", target=target) from None
+    finally:
+        await _abandon_all(pending)
+    raise min(failures, key=lambda failure: (failure.status // 100 != 6, failure.status))
+
+
+def _outcome(task: asyncio.Task[Leg], failures: list[CallFailed]) -> Leg | None:
+    try:
+        return task.result()
+    except CallFailed as failure:
+        failures.append(failure)
+        return None
+
+
+async def _abandon_all(tasks: set[asyncio.Task[Leg]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Leg):
+            await result.hangup()

@@ -1,0 +1,221 @@
+"""Recordings: what taps a bridge and hands it to the capture writer."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..events import RecordingGap, RecordingStarted, RecordingStopped
+from ..mixer.commands import Record
+from ..recorder import CaptureSummary, Recipients, load_or_make_key
+from ..supervision import Fact, Routing
+from .recording_writer import InlineRecordingWriter, RecordingWriter
+
+if TYPE_CHECKING:
+    from .bridge import Bridge
+    from .leg import Leg
+    from .switchboard import Switchboard
+
+DEFAULT_KEY = Path("~/.config/rtpmix/recording.key")
+
+
+class Recording:
+    """A capture in the making; made by `Bridge.record`.
+
+    Attributes
+    ----------
+    id
+        Name in events, "recording-14".
+    path
+        The capture's directory.
+    """
+
+    def __init__(self, board: Switchboard, bridge: Bridge, number: int, path: Path) -> None:
+        self.id = f"recording-{number}"
+        self.number = number
+        self.path = path
+        self._board = board
+        self._bridge = bridge
+        self._stopped: asyncio.Future[RecordingStopped] | None = None
+        self._legs: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.id}>"
+
+    @property
+    def _writer(self) -> RecordingWriter:
+        return self._board.recorders.writer
+
+    def add_leg(self, leg: Leg) -> None:
+        """Record a leg from the next tick on."""
+        role = self._bridge.role(leg).value
+        host = self._board.host
+        self._legs.add(leg.number)
+        self._writer.add_leg(
+            self.number, leg.number, leg.id, role, leg.codec or "PCMU", host.sample
+        )
+        host.submit(Record(leg.number))
+
+    def remove_leg(self, leg: Leg) -> None:
+        """Record a leg no longer."""
+        if leg.number in self._legs:
+            self._legs.discard(leg.number)
+            self._board.host.submit(Record(leg.number, on=False))
+            self._writer.remove_leg(self.number, leg.number, self._board.host.sample)
+
+    def matrix(self, sample: int, bridge: int, routing: Routing, who: str, why: str) -> None:
+        """Note a routing that is in force since ``sample``."""
+        fact = {
+            "event": "matrix",
+            "bridge": bridge,
+            "seats": list(routing.seats),
+            "gains": [list(row) for row in routing.gains],
+            "ramp_ms": routing.ramp_ms,
+            "who": who,
+            "why": why,
+        }
+        self._writer.event(self.number, sample, fact)
+
+    def fact(self, sample: int, fact: Fact, who: str) -> None:
+        """Note what happened in the conversation."""
+        self._writer.event(self.number, sample, {"event": _kebab(fact), "who": who} | _plain(fact))
+
+    def note(self, text: str, who: str = "") -> None:
+        """Note something that a program has to say about this moment."""
+        fact = {"event": "note", "who": who, "text": text}
+        self._writer.event(self.number, self._board.host.sample, fact)
+
+    async def stop(self) -> RecordingStopped:
+        """Write what is left, seal the capture, and return what became of it."""
+        if self._stopped is None:
+            self._stopped = asyncio.get_running_loop().create_future()
+            self._bridge.recording = None
+            for number in self._legs:
+                self._board.host.submit(Record(number, on=False))
+            summary = await asyncio.wrap_future(self._writer.stop(self.number))
+            event = self._summarise(summary)
+            self._board.recorders.forget(self)
+            self._board.publish(event)
+            self._stopped.set_result(event)
+        return await asyncio.shield(self._stopped)
+
+    def _summarise(self, summary: CaptureSummary) -> RecordingStopped:
+        return RecordingStopped(
+            at=self._board.now,
+            bridge=self._bridge.id,
+            recording=self.id,
+            path=summary.path,
+            packets=summary.packets,
+            duration_s=summary.duration_s,
+            gaps=summary.gaps,
+            sealed=summary.sealed,
+        )
+
+
+class Recorders:
+    """All recordings of one server, and the one writer behind them."""
+
+    def __init__(self, board: Switchboard) -> None:
+        self._board = board
+        self._writer: RecordingWriter | None = None
+        self._recipients: Recipients | None = None
+        self._open: dict[int, Recording] = {}
+
+    @property
+    def writer(self) -> RecordingWriter:
+        """The writer; there is one as soon as a recording was started."""
+        assert self._writer is not None
+        return self._writer
+
+    async def start(
+        self,
+        bridge: Bridge,
+        path: Path,
+        *,
+        conversation_id: str | None,
+        metadata: Mapping[str, Any],
+    ) -> Recording:
+        """Open a capture: when this returns its keys are on disk."""
+        board, number = self._board, self._board.next_seat()
+        if self._writer is None:
+            self._writer = self._make_writer()
+        if self._recipients is None:
+            key = board.config.recording_key or DEFAULT_KEY
+            self._recipients = await board.off_loop(lambda: load_or_make_key(key.expanduser()))
+        writer, recipients = self._writer, self._recipients
+
+        def open_capture() -> None:
+            writer.start(
+                number,
+                path,
+                conversation_id=conversation_id or path.name,
+                keys=recipients,
+                metadata=metadata,
+                wall_clock=time.time,
+            )
+
+        await board.off_loop(open_capture)
+        recording = self._open[number] = Recording(self._board, bridge, number, path)
+        self._board.publish(
+            RecordingStarted(
+                at=self._board.now, bridge=bridge.id, recording=recording.id, path=path
+            )
+        )
+        return recording
+
+    def _make_writer(self) -> RecordingWriter:
+        loop = asyncio.get_running_loop()
+
+        def gap(number: int, frames: int, reason: str) -> None:
+            loop.call_soon_threadsafe(self._gap, number, frames, reason)
+
+        kind = InlineRecordingWriter if self._board.inline else RecordingWriter
+        writer = kind(on_gap=gap)
+        self._board.host.writer = writer
+        return writer
+
+    def _gap(self, number: int, frames: int, reason: str) -> None:
+        recording = self._open.get(number)
+        if recording is not None:
+            self._board.publish(
+                RecordingGap(
+                    at=self._board.now, recording=recording.id, frames=frames, reason=reason
+                )
+            )
+
+    def forget(self, recording: Recording) -> None:
+        """Let go of a recording that was stopped."""
+        self._open.pop(recording.number, None)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the writer's counters and the number of open recordings."""
+        counters = self._writer.snapshot() if self._writer is not None else {}
+        return {"open": len(self._open), **counters}
+
+    async def close(self) -> None:
+        """Seal what is open and end the writer."""
+        for recording in tuple(self._open.values()):
+            await recording.stop()
+        if self._writer is not None:
+            await self._board.off_loop(self._writer.close)
+
+
+def _kebab(fact: Fact) -> str:
+    name = type(fact).__name__
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).removeprefix("-")
+
+
+def _plain(fact: Fact) -> dict[str, Any]:
+    """Return a fact's fields as JSON can hold them."""
+    plain: dict[str, Any] = {}
+    for field in dataclasses.fields(fact):
+        value = getattr(fact, field.name)
+        if isinstance(value, enum.Enum):
+            value = value.value
+        plain[field.name] = list(value) if isinstance(value, tuple) else value
+    return plain

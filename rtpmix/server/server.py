@@ -1,0 +1,256 @@
+"""The front door: what a program that embeds rtpmix holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from ..config import Config
+from ..errors import UsageError
+from ..events import Event
+from .bridge import Bridge
+from .bus import EventBus
+from .incoming import Handler
+from .leg import Leg
+from .media_host import MediaHost
+from .outgoing import place_call
+from .scope import current_scope
+from .sip_shell import SipShell
+from .switchboard import Switchboard
+from .thread_host import ThreadHost
+
+GOODBYE_S = 2.0  # how long a closing server waits for the answers to its BYEs
+
+
+class Server:
+    """A SIP/RTP media server.
+
+    Parameters
+    ----------
+    config
+        Addresses, ports, users; see `Config`.
+    media_host
+        What runs the mixer. None: a thread of this process with sockets of its own.
+
+    Examples
+    --------
+    ::
+
+        async with rtpmix.Server(rtpmix.Config(media_address="192.0.2.10")) as server:
+
+            @server.on_invite
+            async def silent_line(call: rtpmix.IncomingCall) -> None:
+                leg = await call.answer()
+                await leg.closed()
+
+            await server.serve_forever()
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, media_host: MediaHost | None = None
+    ) -> None:
+        self.config = config if config is not None else Config()
+        self._host = media_host
+        self._handler: Handler | None = None
+        self._board: Switchboard | None = None
+        self._closing: asyncio.Event | None = None
+
+    # ------------------------------------------------------------------ life cycle
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Open the SIP listeners and start the media host.
+
+        Raises
+        ------
+        UsageError
+            When an address or port can't be had; it names which.
+        """
+        if self._board is not None:
+            raise UsageError("this server has been started; make a new Server to start again")
+        host = self._host or ThreadHost(
+            media_address=self.config.media_address or "0.0.0.0", ports=self.config.rtp_ports
+        )
+        board = Switchboard(self.config, host)
+        board.handler = self._handler
+        shell = SipShell(board.agent, board.on_sip)
+        try:
+            await shell.listen(self.config.listens)
+            await host.start(board.on_media)
+        except BaseException:
+            await shell.close()
+            raise
+        board.shell = shell
+        self._board = board
+        self._closing = asyncio.Event()
+
+    async def serve_forever(self) -> None:
+        """Wait until `close` is called, from wherever."""
+        self._started()
+        assert self._closing is not None
+        await self._closing.wait()
+
+    async def close(self) -> None:
+        """End every call with BYE, seal every recording, close every socket."""
+        board = self._board
+        if board is None or self._closing is None or self._closing.is_set():
+            return
+        self._closing.set()
+        board.accepting = False
+        for task in tuple(board.handlers):
+            task.cancel()
+        await asyncio.gather(*board.handlers, return_exceptions=True)
+        for bridge in tuple(board.bridges.values()):
+            await bridge.close()
+        await asyncio.gather(*(leg.hangup() for leg in tuple(board.legs.values())))
+        await board.recorders.close()
+        await self._settle(board)
+        await board.host.stop()
+        await board.open_shell.close()
+        board.bus.close()
+
+    @staticmethod
+    async def _settle(board: Switchboard) -> None:
+        """Give the peers a moment to answer our BYEs, so that they are not left ringing."""
+        deadline = board.now + GOODBYE_S
+        # The agent is sans-I/O: nobody there could set an event for us.
+        while board.agent.snapshot().get("calls", 0) and board.now < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    # ------------------------------------------------------------------ front door
+
+    def on_invite(self, handler: Handler) -> Handler:
+        """Register the coroutine that serves each incoming call; usable as a decorator."""
+        self._handler = handler
+        if self._board is not None:
+            self._board.handler = handler
+        return handler
+
+    async def invite(
+        self,
+        target: str,
+        *,
+        caller: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        timeout_s: float = 30.0,
+        auto_answer: bool = False,
+    ) -> Leg:
+        """Call somebody, and return the leg once the call is answered.
+
+        Parameters
+        ----------
+        target
+            A SIP URI. A user of `Config.realm` is called on every phone registered for it.
+        caller
+            The From address; by default this server's own.
+        headers
+            More headers for the INVITE, as (name, value).
+        auto_answer
+            Ask the phone to answer by itself (Call-Info, Alert-Info).
+
+        Raises
+        ------
+        CallFailed
+            With the peer's status and reason; 408 after ``timeout_s``.
+        CapacityError
+            When no port is left.
+        UsageError
+            When ``target`` is no SIP URI.
+        """
+        return await place_call(
+            self._started(),
+            target,
+            caller=caller,
+            headers=headers,
+            timeout_s=timeout_s,
+            auto_answer=auto_answer,
+        )
+
+    async def bridge(self, *legs: Leg, name: str | None = None) -> Bridge:
+        """Join legs so that each hears all others; the bridge works from the next tick on.
+
+        Parameters
+        ----------
+        name
+            For `find_bridge`; one bridge at a time may have it.
+        """
+        board = self._started()
+        if name is not None and board.find_bridge(name) is not None:
+            raise UsageError(f"there is a bridge named {name!r} already: add legs to that one")
+        bridge = Bridge(board, board.next_seat(), name, current_scope.get())
+        board.bridges[bridge.number] = bridge
+        try:
+            for leg in legs:
+                bridge.check(leg)
+            await bridge.add(*legs)
+        except BaseException:
+            await bridge.close()
+            raise
+        return bridge
+
+    def find_bridge(self, name: str) -> Bridge | None:
+        """Return the open bridge of that name or id, or None."""
+        return self._started().find_bridge(name)
+
+    @property
+    def bridges(self) -> tuple[Bridge, ...]:
+        """Every open bridge."""
+        return tuple(self._started().bridges.values())
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Every leg that is not closed."""
+        return tuple(self._started().legs.values())
+
+    def events(self) -> AsyncIterator[Event]:
+        """Yield the server's events from now on; a slow reader gets `EventsDropped`."""
+        return self._started().bus.subscribe()
+
+    @property
+    def bus(self) -> EventBus:
+        """Where events are published; for callbacks instead of `events`."""
+        return self._started().bus
+
+    @property
+    def sip_address(self) -> str:
+        """The first SIP address, "192.0.2.1:5060", with the port really bound."""
+        listen = self._started().open_shell.addresses[0]
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        return f"{host}:{listen.port}"
+
+    def contacts(self, user: str) -> int:
+        """Return how many phones are registered for a user."""
+        return len(self._started().contacts(user))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return every counter: SIP, media, recordings, registrations."""
+        board = self._started()
+        return {
+            "legs": len(board.legs),
+            "bridges": len(board.bridges),
+            "handlers": len(board.handlers),
+            "sip": board.agent.snapshot(),
+            "sip_unsent": board.open_shell.unsent,
+            "media": board.host.snapshot(),
+            "recording": board.recorders.snapshot(),
+            "logins": dict(board.directory.outcomes),
+            "events_dropped": board.bus.dropped,
+        }
+
+    def _started(self) -> Switchboard:
+        if self._board is None:
+            raise UsageError("start the server first: async with Server(...) as server")
+        return self._board

@@ -1,0 +1,346 @@
+"""Who is in this server: its calls, legs and bridges, and what SIP and media tell them.
+
+The handles (`Leg`, `Bridge`, ...) work on this; programs work on `Server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..config import Config
+from ..errors import UsageError
+from ..events import CallArrived, Event, LegMediaLost, Registered
+from ..mixer import commands as media
+from ..sip import events as sip
+from ..sip.flow import Address, Flow
+from ..sip.message import Request
+from ..sip.registrar import Binding
+from ..sip.uri import SipUri
+from ..sip.user_agent import UserAgent, UserAgentConfig
+from .bridge import Bridge
+from .bus import EventBus
+from .incoming import Handler, IncomingCall
+from .leg import Leg
+from .inline_host import InlineHost
+from .media_host import MediaHost
+from .media_session import MediaSession, RtpIdentity
+from .outgoing import OutgoingCall
+from .recording import Recorders
+from .registration import Directory
+from .sip_shell import SipShell
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "REGISTER")
+
+
+class Switchboard:
+    """Everything that lives in one server.
+
+    Attributes
+    ----------
+    handler
+        The program's coroutine for incoming calls; without one they get 480.
+    accepting
+        False while the server closes.
+    """
+
+    def __init__(self, config: Config, host: MediaHost) -> None:
+        self.config = config
+        self.host = host
+        self.inline = isinstance(host, InlineHost)
+        self.bus = EventBus()
+        self.shell: SipShell | None = None
+        self.handler: Handler | None = None
+        self.accepting = True
+        self.handlers: set[asyncio.Task[None]] = set()
+        self.legs: dict[int, Leg] = {}  # by seat
+        self.bridges: dict[int, Bridge] = {}
+        self._by_call: dict[int, Leg] = {}
+        self._waiting: dict[int, IncomingCall | OutgoingCall] = {}
+        self._seats = 0
+        seeded = config.seed is not None
+        self._random = random.Random(config.seed) if seeded else random.SystemRandom()
+        self.recorders = Recorders(self)
+        secret = self._random.randbytes(32) if seeded else secrets.token_bytes(32)
+        self.directory = Directory(config, secret)
+        self.agent = UserAgent(
+            UserAgentConfig(
+                user_agent=config.user_agent, allow=METHODS, max_calls=config.max_calls
+            ),
+            token=self._token,
+        )
+        self._loop = asyncio.get_running_loop()
+
+    # ----------------------------------------------------------- for the handles
+
+    @property
+    def now(self) -> float:
+        """The loop's time in seconds."""
+        return self._loop.time()
+
+    def pump(self) -> None:
+        """Let the user agent send, and hand out what it has to tell."""
+        if self.shell is not None:
+            self.shell.pump()
+
+    async def off_loop(self, work: Callable[[], T]) -> T:
+        """Do blocking work in a thread; in virtual time, where threads have no place, at once."""
+        if self.inline:
+            return work()
+        return await self._loop.run_in_executor(None, work)
+
+    def publish(self, event: Event) -> None:
+        """Tell every subscriber."""
+        self.bus.publish(event)
+
+    def next_seat(self) -> int:
+        """Return a fresh number for a seat, a bridge or a recording."""
+        self._seats += 1
+        return self._seats
+
+    def new_media(self) -> tuple[int, MediaSession]:
+        """Return a seat number and the media session for a new leg."""
+        number = self.next_seat()
+        identity = RtpIdentity.draw(self._random)
+        session_id = self._random.randrange(1, 1 << 62)
+        return number, MediaSession(self.host, self.config, number, identity, session_id)
+
+    def adopt(self, leg: Leg) -> None:
+        """Take a new leg in, and hand its call's events to it from now on."""
+        self.legs[leg.number] = leg
+        self._by_call[leg.call] = leg
+        self._waiting.pop(leg.call, None)
+
+    def forget(self, leg: Leg) -> None:
+        """Let go of a closed leg."""
+        self.legs.pop(leg.number, None)
+        self._by_call.pop(leg.call, None)
+
+    def expect(self, call: int, waiting: OutgoingCall) -> None:
+        """Hand the events of a call on its way to ``waiting``."""
+        self._waiting[call] = waiting
+
+    def unexpect(self, call: int) -> None:
+        """Stop handing out the events of a call."""
+        self._waiting.pop(call, None)
+
+    def find_bridge(self, name: str) -> Bridge | None:
+        """Return the open bridge of that name or id, or None."""
+        for bridge in self.bridges.values():
+            if name in (bridge.name, bridge.id):
+                return bridge
+        return None
+
+    # ------------------------------------------------------------ names and flows
+
+    @property
+    def open_shell(self) -> SipShell:
+        """The SIP listeners of a server that has been started."""
+        if self.shell is None:
+            raise UsageError("start the server first: async with Server(...) as server")
+        return self.shell
+
+    def flow_to(self, transport: str, remote: Address) -> Flow:
+        """Return the flow for a request to ``remote``."""
+        return self.open_shell.flow_to(transport, remote)
+
+    @staticmethod
+    def own_uri(flow: Flow) -> str:
+        """Return this server's own address, as a peer of ``flow`` sees it."""
+        host, port = flow.local
+        return f"sip:rtpmix@{f'[{host}]' if ':' in host else host}:{port}"
+
+    def is_local(self, uri: SipUri) -> bool:
+        """Return True for an address that this server itself is responsible for."""
+        if not self.config.users:
+            return False
+        if uri.host.lower() == self.config.realm.lower():
+            return True
+        return self.open_shell.is_own_address(uri.host, uri.port or 5060)
+
+    def contacts(self, user: str) -> list[Binding]:
+        """Return where a user can be reached now."""
+        return self.directory.contacts(user, self.now)
+
+    def challenge(self) -> list[tuple[str, str]]:
+        """Return the headers that ask for a login; empty without users."""
+        if not self.config.users:
+            return []
+        return self.directory.authenticator.challenge(self.now)
+
+    def _token(self) -> str:
+        return f"{self._random.getrandbits(80):020x}"
+
+    # -------------------------------------------------------------- what SIP tells
+
+    def on_sip(self, event: sip.Event) -> None:
+        """Take one event of the user agent."""
+        handle = _SIP_EVENTS.get(type(event))
+        if handle is not None:
+            handle(self, event)
+
+    def _invited(self, event: sip.Invited) -> None:
+        identity, challenge = self.directory.identify(event.request, self.now)
+        if challenge:
+            self.agent.reject(event.call, 401, self.now, headers=challenge)
+            return
+        if self.handler is None or not self.accepting:
+            self.agent.reject(event.call, 480, self.now)
+            return
+        call = IncomingCall(
+            self, call=event.call, request=event.request, flow=event.flow, identity=identity
+        )
+        self._waiting[event.call] = call
+        self.publish(
+            CallArrived(at=self.now, caller=call.caller, target=call.target, identity=identity)
+        )
+        task = call.start(self.handler)
+        self.handlers.add(task)
+        task.add_done_callback(lambda done: self._handler_done(done, call))
+
+    def _handler_done(self, task: asyncio.Task[None], call: IncomingCall) -> None:
+        self.handlers.discard(task)
+        if self._waiting.get(call.call) is call:
+            del self._waiting[call.call]
+
+    def _cancelled(self, event: sip.Cancelled) -> None:
+        waiting = self._waiting.pop(event.call, None)
+        if isinstance(waiting, IncomingCall):
+            waiting.cancelled(event)
+
+    def _answered(self, event: sip.Answered) -> None:
+        waiting = self._waiting.get(event.call)
+        if isinstance(waiting, OutgoingCall):
+            waiting.answered(event)
+        else:  # its program gave up on the call a moment ago
+            self.agent.bye(event.call, self.now)
+
+    def _failed(self, event: sip.Failed) -> None:
+        waiting = self._waiting.get(event.call)
+        if isinstance(waiting, OutgoingCall):
+            waiting.failed(event)
+
+    def _ended(self, event: sip.Ended) -> None:
+        leg = self._by_call.get(event.call)
+        if leg is not None:
+            leg.end(event.cause, event.reason)
+        elif (waiting := self._waiting.pop(event.call, None)) is not None:
+            waiting.ended(event)
+
+    def _acked(self, event: sip.Acked) -> None:
+        if (leg := self._by_call.get(event.call)) is not None:
+            leg.acked(event)
+
+    def _reinvited(self, event: sip.Reinvited) -> None:
+        leg = self._by_call.get(event.call)
+        if leg is None or not leg.is_open:
+            self.agent.answer_reinvite(event.call, 481, self.now)
+        else:
+            leg.reinvited(event)
+
+    def _reinvite_answered(self, event: sip.ReinviteAnswered) -> None:
+        if (leg := self._by_call.get(event.call)) is not None:
+            leg.reinvite_answered(event)
+
+    def _requested(self, event: sip.Requested) -> None:
+        request = event.message
+        if request.method == "REGISTER":
+            self._register(event)
+        elif request.method == "INFO" and event.call is not None:
+            self._info(event, request)
+        else:
+            self.agent.respond(event.request, 405, self.now)
+
+    def _register(self, event: sip.Requested) -> None:
+        if not self.config.users:
+            self.agent.respond(event.request, 403, self.now)
+            return
+        reply, user = self.directory.register(event.message, event.flow, self.now, self.is_local)
+        self.agent.respond(
+            event.request, reply.status, self.now, reason=reply.reason, headers=reply.headers
+        )
+        if user is not None and reply.status == 200:
+            self.publish(Registered(at=self.now, user=user, contacts=len(self.contacts(user))))
+
+    def _info(self, event: sip.Requested, request: Request) -> None:
+        """Take a key sent as ``application/dtmf-relay``, as many phones do.
+
+        RFC 6086 section 2 calls this a legacy use: there is no package to negotiate.
+        """
+        digit = _relayed_digit(request)
+        leg = self._by_call.get(event.call or 0)
+        if digit is None or leg is None:
+            self.agent.respond(event.request, 415, self.now)
+            return
+        self.agent.respond(event.request, 200, self.now)
+        leg.digit_pressed(*digit)
+
+    # ------------------------------------------------------------ what media tells
+
+    def on_media(self, event: media.MixerEvent) -> None:
+        """Take one event of the media host."""
+        if isinstance(event, media.TapFrame | media.Played):
+            for bridge in tuple(self.bridges.values()):
+                bridge.seat_event(event)
+        elif isinstance(event, media.MatrixCommitted | media.MatrixReached):
+            if (bridge_ := self.bridges.get(event.bridge)) is not None:
+                bridge_.router.matrix_event(event)
+        elif isinstance(event, media.CommandRefused):
+            logger.error("the mixer refused %s: %s", type(event.command).__name__, event.why)
+        elif (leg := self.legs.get(getattr(event, "leg", 0))) is not None:
+            self._leg_event(leg, event)
+
+    def _leg_event(self, leg: Leg, event: media.MixerEvent) -> None:
+        if isinstance(event, media.LegClosed):
+            leg.media_closed(event.stats)
+        elif isinstance(event, media.DigitPressed):
+            leg.digit_pressed(event.digit, event.duration_ms)
+        elif isinstance(event, media.MediaSeen):
+            leg.media_was_seen()
+        elif isinstance(event, media.MediaLost):
+            self._media_lost(leg, event)
+
+    def _media_lost(self, leg: Leg, event: media.MediaLost) -> None:
+        if not leg.is_open:
+            return
+        self.publish(LegMediaLost(at=self.now, leg=leg.id, idle_s=event.idle_ms / 1000))
+        if leg.held:
+            return  # a phone on hold may be silent (RFC 3264 section 8.4)
+        self.agent.bye(leg.call, self.now)
+        leg.end("media-timeout")
+        self.pump()
+
+
+def _relayed_digit(request: Request) -> tuple[str, int] | None:
+    """Return the key and its milliseconds from an ``application/dtmf-relay`` body, or None."""
+    if (request.content_type or "").split(";")[0].strip().lower() != "application/dtmf-relay":
+        return None
+    fields = {}
+    for line in request.body[:512].decode("ascii", "replace").splitlines():
+        name, _, value = line.partition("=")
+        fields[name.strip().lower()] = value.strip()
+    digit = fields.get("signal", "").upper()
+    if len(digit) != 1 or digit not in "0123456789*#ABCD":
+        return None
+    duration = fields.get("duration", "")
+    return digit, int(duration) if duration.isdecimal() and len(duration) < 6 else 160
+
+
+_SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {
+    sip.Invited: Switchboard._invited,
+    sip.Cancelled: Switchboard._cancelled,
+    sip.Acked: Switchboard._acked,
+    sip.Answered: Switchboard._answered,
+    sip.Failed: Switchboard._failed,
+    sip.Reinvited: Switchboard._reinvited,
+    sip.ReinviteAnswered: Switchboard._reinvite_answered,
+    sip.Ended: Switchboard._ended,
+    sip.Requested: Switchboard._requested,
+}
