@@ -17,21 +17,6 @@ MAX_DELTA_SECONDS: Final = 2**32 - 1
 MALFORMED_EXPIRES: Final = 3600  # seconds; RFC 3261 sections 10.2.1.1 and 20.19
 
 
-def read_essentials(headers: Headers) -> None:
-    """Parse and keep every header that has a typed accessor which can fail."""
-    headers.typed("Via", read_vias)
-    headers.typed("From", read_from)
-    headers.typed("To", read_to)
-    headers.typed("Call-ID", read_call_id)
-    headers.typed("CSeq", read_cseq)
-    headers.typed("Max-Forwards", read_max_forwards)
-    headers.typed("Contact", read_contacts)
-    if "Route" in headers:
-        headers.typed("Route", read_name_addrs)
-    if "Record-Route" in headers:
-        headers.typed("Record-Route", read_name_addrs)
-
-
 def _single(lines: Sequence[str], name: str) -> str:
     if len(lines) != 1:
         raise SipParseError(f"{name} is {'missing' if not lines else 'repeated'}", status_hint=400)
@@ -102,3 +87,24 @@ def read_content_type(lines: Sequence[str]) -> str | None:
         return None
     media_type = lines[0].partition(";")[0]
     return "".join(media_type.split()).lower()
+
+
+_MANDATORY = (
+    ("Via", read_vias),
+    ("From", read_from),
+    ("To", read_to),
+    ("Call-ID", read_call_id),
+    ("CSeq", read_cseq),
+)
+_OPTIONAL = (
+    ("Max-Forwards", read_max_forwards),
+    ("Contact", read_contacts),
+    ("Route", read_name_addrs),
+    ("Record-Route", read_name_addrs),
+    ("Content-Length", read_content_length),
+)
+
+
+def read_essentials(headers: Headers) -> None:
+    """Parse and keep every header whose typed accessor could fail; `SipParseError` if one does."""
+    headers.read_typed(_MANDATORY, _OPTIONAL)

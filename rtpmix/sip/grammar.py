@@ -26,6 +26,9 @@ QUOTED_STRING = r'"[^"\\\x00\r\n]*+(?:\\[^\r\n][^"\\\x00\r\n]*+)*+"'
 # An underscore is not in RFC 3261's hostname but is in many real ones.
 HOST = rf"\[[0-9A-Fa-f:.]++\]|[{ALPHANUMERIC}_][{ALPHANUMERIC}_.\-]*+"
 
+# A name that ends in something else can be neither kind of address.
+_HOST_WORTH_CHECKING = "]0123456789."
+
 _TOKEN = re.compile(rf"[{TOKEN_CHARACTERS}]++")
 _HOST = re.compile(HOST)
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9][0-9]|[0-9])"
@@ -35,14 +38,16 @@ _WORD = TOKEN_CHARACTERS + r"()<>:\\\"/\[\]?{}"
 _CALL_ID = re.compile(rf"[{_WORD}]++(?:@[{_WORD}]++)?+")
 # generic-param. The value also takes the characters of an IPv6 reference, and a bare IPv6
 # address, which Via's received parameter is by grammar (RFC 5118 section 4.5).
-_PARAMETER = (
-    rf"[ \t]*+;[ \t]*+([{TOKEN_CHARACTERS}]++)"
-    rf"(?:[ \t]*+=[ \t]*+([{TOKEN_CHARACTERS}\[\]:]++|{QUOTED_STRING}))?+"
+_PARAMETER_NAME = rf"[ \t]*+;[ \t]*+([{TOKEN_CHARACTERS}]++)"
+_PARAMETER_VALUE = rf"[ \t]*+=[ \t]*+([{TOKEN_CHARACTERS}\[\]:]++|{QUOTED_STRING})"
+_EACH_PARAMETER = re.compile(rf"{_PARAMETER_NAME}(?:{_PARAMETER_VALUE})?+")
+# Any number of them, without groups, for use within other expressions.
+PARAMETERS = (
+    rf"(?:[ \t]*+;[ \t]*+[{TOKEN_CHARACTERS}]++"
+    rf"(?:[ \t]*+=[ \t]*+(?:[{TOKEN_CHARACTERS}\[\]:]++|{QUOTED_STRING}))?+)*+"
 )
-_PARAMETERS = re.compile(rf"(?:{_PARAMETER})*+[ \t]*+")
-_EACH_PARAMETER = re.compile(_PARAMETER)
+_PARAMETERS = re.compile(rf"{PARAMETERS}[ \t]*+")
 _LIST_ITEM = re.compile(rf'(?:[^,"<]++|{QUOTED_STRING}|<[^>]*+>)*+')
-_QUOTED_STRING = re.compile(QUOTED_STRING)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _NOT_DISPLAYABLE = re.compile("[\x00\r\n]")
 
@@ -81,6 +86,13 @@ def parse_host(text: str) -> str:
     """
     if _HOST.fullmatch(text) is None:
         raise SipParseError("a host is malformed", status_hint=400)
+    return check_host(text)
+
+
+def check_host(text: str) -> str:
+    """Do what `parse_host` does for text that already matched `HOST`."""
+    if text[-1] not in _HOST_WORTH_CHECKING:
+        return text
     if text[0] == "[":
         address = text[1:-1]
         if ":::" in address and "." in address:
@@ -115,14 +127,6 @@ def unquote(text: str) -> str:
         return text
     inner = text[1:-1]
     return _QUOTED_PAIR.sub(r"\1", inner) if "\\" in inner else inner
-
-
-def match_quoted_string(text: str) -> int:
-    """Return the length of the quoted-string that `text` starts with."""
-    match = _QUOTED_STRING.match(text)
-    if match is None:
-        raise SipParseError("a quoted string is malformed", status_hint=400)
-    return match.end()
 
 
 def split_commas(value: str) -> list[str]:
@@ -160,10 +164,21 @@ def parse_parameters(text: str) -> Parameters:
         return ()
     if _PARAMETERS.fullmatch(text) is None:
         raise SipParseError("header parameters are malformed", status_hint=400)
-    found = tuple([(name.lower(), value or None) for name, value in _EACH_PARAMETER.findall(text)])
+    return split_parameters(text)
+
+
+def split_parameters(text: str) -> Parameters:
+    """Do what `parse_parameters` does for text that already matched `PARAMETERS`."""
+    if '"' in text or " " in text or "\t" in text:
+        found = [(name.lower(), value or None) for name, value in _EACH_PARAMETER.findall(text)]
+    else:
+        found = []
+        for item in text[1:].split(";"):
+            name, _, value = item.partition("=")
+            found.append((name.lower(), value or None))
     if len(found) > 1 and len(dict(found)) != len(found):
         raise SipParseError("a header parameter is repeated", status_hint=400)
-    return found
+    return tuple(found)
 
 
 def find_parameter(parameters: Parameters, name: str) -> str | None:

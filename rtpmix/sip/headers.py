@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import SipParseError, UsageError
 from .grammar import (
     HOST,
+    PARAMETERS,
+    QUOTED_STRING,
     TOKEN_CHARACTERS,
     Parameters,
+    check_host,
     find_parameter,
     format_host,
     format_parameters,
     is_token,
-    match_quoted_string,
-    parse_host,
     parse_number,
     parse_parameters,
     quote,
     split_commas,
+    split_parameters,
     unquote,
 )
 from .header_names import KNOWN_NAMES, LIST_HEADERS, canonical_name
@@ -63,19 +64,24 @@ class Headers:
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Headers:
-        """Read received header lines, already unfolded; `SipParseError` (400) for a bad one."""
+        """Read received header lines, folded or not; `SipParseError` (400) for a bad one."""
         headers = cls()
         table = headers._values
+        values: list[str] = []
         for line in lines:
             name, colon, value = line.partition(":")
             key = KNOWN_NAMES.get(name)
             if key is None or not colon:
+                if line[:1] in (" ", "\t") and values:
+                    # A folded line goes on with the last value (RFC 3261 section 7.3.1).
+                    values[-1] = (values[-1] + " " + line.strip(" \t")).strip(" \t")
+                    continue
                 key = headers._received_name(name, colon)
-            values = table.get(key)
-            if values is None:
-                table[key] = [value.strip(" \t")]
-            else:
+            if key in table:
+                values = table[key]
                 values.append(value.strip(" \t"))
+            else:
+                values = table[key] = [value.strip(" \t")]
         return headers
 
     def get(self, name: str) -> str | None:
@@ -89,7 +95,9 @@ class Headers:
         Empty list items are left out. Never raises.
         """
         name = canonical_name(name)
-        values = self._values.get(name, ())
+        values = self._values.get(name)
+        if values is None:
+            return []
         if name not in LIST_HEADERS:
             return list(values)
         return [item for value in values for item in split_commas(value) if item]
@@ -153,11 +161,23 @@ class Headers:
 
     def typed(self, key: str, read: Callable[[Sequence[str]], T]) -> T:
         """Return `read` of the lines under a canonical name; read once until they change."""
-        try:
+        if key in self._parsed:
             return self._parsed[key]  # type: ignore[no-any-return]
-        except KeyError:
-            value = self._parsed[key] = read(self._values.get(key, ()))
-            return value
+        value = self._parsed[key] = read(self._values.get(key, ()))
+        return value
+
+    def read_typed(
+        self,
+        mandatory: Iterable[tuple[str, Callable[[Sequence[str]], Any]]],
+        optional: Iterable[tuple[str, Callable[[Sequence[str]], Any]]],
+    ) -> None:
+        """Read many headers as `typed` does, those of `optional` only where they are there."""
+        values, parsed = self._values, self._parsed
+        for key, read in mandatory:
+            parsed[key] = read(values.get(key, ()))
+        for key, read in optional:
+            if key in values:
+                parsed[key] = read(values[key])
 
     def copy(self) -> Headers:
         """Return an independent copy."""
@@ -165,6 +185,10 @@ class Headers:
         other._values = {key: list(values) for key, values in self._values.items()}
         other._spelled = dict(self._spelled)
         return other
+
+    def longest_value(self) -> int:
+        """Return the length of the longest line's value."""
+        return max((len(value) for values in self._values.values() for value in values), default=0)
 
     def __contains__(self, name: str) -> bool:
         return canonical_name(name) in self._values
@@ -204,12 +228,12 @@ class Headers:
 
 _VIA = re.compile(
     rf"([{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+([{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
-    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?+[ \t]*+"
+    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?+"
+    rf"({PARAMETERS})[ \t]*+"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """One hop that a request passed.
 
     Parameters
@@ -237,16 +261,16 @@ class Via:
     @classmethod
     def parse(cls, text: str) -> Via:
         """Read one via-parm."""
-        match = _VIA.match(text)
+        match = _VIA.fullmatch(text)
         if match is None:
             raise SipParseError("a Via is malformed", status_hint=400)
-        name, version, transport, host, port = match.groups()
+        name, version, transport, host, port, parameters = match.groups()
         return cls(
             f"{name}/{version}".upper(),
             transport.upper(),
-            parse_host(host),
-            None if port is None else parse_number(port, maximum=65535, what="a Via port"),
-            parse_parameters(text[match.end() :]),
+            check_host(host),
+            parse_number(port, maximum=65535, what="a Via port") if port else None,
+            split_parameters(parameters) if parameters else (),
         )
 
     def __str__(self) -> str:
@@ -274,18 +298,21 @@ class Via:
 
     def with_parameter(self, name: str, value: str | None) -> Via:
         """Return a copy with one parameter set, in its old place if it had one."""
-        return replace(self, parameters=_with_parameter(self.parameters, name, value))
+        return self._replace(parameters=_with_parameter(self.parameters, name, value))
 
 
-# name-addr: a display name of tokens, or in quotes, then <addr-spec>. Characters beyond ASCII
+# name-addr: a display name in quotes or of tokens, then <addr-spec>. Characters beyond ASCII
 # are let through in an unquoted name: many telephones send them, and they are harmless.
-_DISPLAY_NAME = re.compile(rf"[{TOKEN_CHARACTERS} \t\x80-\U0010ffff]*+")
-_ANGLED_URI = re.compile(r"[ \t]*+<([^<>\" \t]++)>")
-_BARE_URI = re.compile(r"[^<>\" \t;,?]++")
+_NAME_ADDR = re.compile(
+    rf"(?:({QUOTED_STRING})[ \t]*+|([{TOKEN_CHARACTERS} \t\x80-\U0010ffff]*+))"
+    rf"<([^<>\" \t]++)>({PARAMETERS})[ \t]*+"
+)
+# Without angle brackets the first semicolon ends the URI, which then has no parameters of its
+# own, and may hold no comma or question mark (RFC 3261 section 20.10).
+_ADDR_SPEC = re.compile(rf"([^<>\" \t;,?]++)({PARAMETERS})[ \t]*+")
 
 
-@dataclass(frozen=True, slots=True)
-class NameAddr:
+class NameAddr(NamedTuple):
     """A party: the value of From, To, Contact, Route, Record-Route and their like.
 
     Parameters
@@ -307,24 +334,17 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Read a name-addr or an addr-spec with its header parameters."""
-        name: str | None = None
-        position = 0
-        if text[:1] == '"':
-            position = match_quoted_string(text)
-            name = unquote(text[:position])
-        elif "<" in text:
-            match = _DISPLAY_NAME.match(text)
-            position = match.end() if match else 0
-            name = text[:position].strip(" \t") or None
-        angled = _ANGLED_URI.match(text, position)
-        if angled is not None:
-            return cls(name, parse_uri(angled[1]), parse_parameters(text[angled.end() :]))
-        # Without angle brackets the first semicolon ends the URI, which then has no
-        # parameters of its own, and may hold no comma or question mark (section 20.10).
-        bare = _BARE_URI.match(text) if name is None and position == 0 else None
-        if bare is None:
-            raise SipParseError("a name and address are malformed", status_hint=400)
-        return cls(None, parse_uri(bare[0]), parse_parameters(text[bare.end() :]))
+        match = _NAME_ADDR.fullmatch(text)
+        if match is not None:
+            quoted, name, uri, parameters = match.groups()
+            name = unquote(quoted) if quoted else name.strip(" \t") or None
+        else:
+            match = _ADDR_SPEC.fullmatch(text)
+            if match is None:
+                raise SipParseError("a name and address are malformed", status_hint=400)
+            name = None
+            uri, parameters = match.groups()
+        return cls(name, parse_uri(uri), split_parameters(parameters) if parameters else ())
 
     def __str__(self) -> str:
         name = "" if self.display_name is None else f"{quote(self.display_name)} "
@@ -341,7 +361,7 @@ class NameAddr:
 
     def with_parameter(self, name: str, value: str | None) -> NameAddr:
         """Return a copy with one header parameter set."""
-        return replace(self, parameters=_with_parameter(self.parameters, name, value))
+        return self._replace(parameters=_with_parameter(self.parameters, name, value))
 
     def with_tag(self, tag: str) -> NameAddr:
         """Return a copy with that tag."""
@@ -351,8 +371,7 @@ class NameAddr:
 _CSEQ = re.compile(rf"([0-9]++)[ \t]++([{TOKEN_CHARACTERS}]++)")
 
 
-@dataclass(frozen=True, slots=True)
-class CSeq:
+class CSeq(NamedTuple):
     """A request's number in its dialog, and its method (RFC 3261 section 20.16)."""
 
     number: int
@@ -364,7 +383,8 @@ class CSeq:
         match = _CSEQ.fullmatch(text)
         if match is None:
             raise SipParseError("the CSeq is malformed", status_hint=400)
-        return cls(parse_number(match[1], maximum=2**31 - 1, what="the CSeq"), match[2])
+        number, method = match.groups()
+        return cls(parse_number(number, maximum=2**31 - 1, what="the CSeq"), method)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"

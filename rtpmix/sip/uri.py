@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ..errors import SipParseError
-from .grammar import ENCODING_ERRORS, HOST, UNRESERVED, Parameters, format_host, parse_host
+from .grammar import ENCODING_ERRORS, HOST, UNRESERVED, Parameters, check_host, format_host
 
 _USER = UNRESERVED + r"%&=+$,;?/"
 _PASSWORD = UNRESERVED + r"%&=+$,"
@@ -20,6 +20,7 @@ _SIP_URI = re.compile(
     rf"({HOST})(?::([0-9]{{1,5}}+))?+((?:;[{_PARAMETER}]++(?:=[{_PARAMETER}]++)?+)*+)"
     rf"(?:\?([{_HEADER}]++=[{_HEADER}]*+(?:&[{_HEADER}]++=[{_HEADER}]*+)*+))?+"
 )
+_SIP_SCHEME = re.compile("[Ss][Ii][Pp][Ss]?+:")
 _OPAQUE_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):([A-Za-z0-9\-_.!~*'();/?:@&=+$,%#\[\]]++)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -66,8 +67,8 @@ class SipUri:
             scheme.lower(),
             user,
             password,
-            parse_host(host),
-            None if port is None else _parse_port(port),
+            check_host(host),
+            _parse_port(port) if port else None,
             _split_parameters(parameters) if parameters else (),
             _split_headers(headers) if headers else (),
         )
@@ -158,7 +159,7 @@ def parse_uri(text: str) -> SipUri | OpaqueUri:
     ----------
     RFC 3261 section 25.1 (Request-URI, addr-spec)
     """
-    if text.partition(":")[0].lower() in ("sip", "sips"):
+    if _SIP_SCHEME.match(text):
         return SipUri.parse(text)
     opaque = _OPAQUE_URI.fullmatch(text)
     if opaque is None or _BAD_ESCAPE.search(text):

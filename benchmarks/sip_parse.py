@@ -1,0 +1,109 @@
+"""Microseconds to parse a 1,200-byte INVITE and read what a UAS reads of it.
+
+The floor is the least that any parser in Python must do: decode the head and cut it into names
+and values, with nothing checked or understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+from time import perf_counter
+
+from benchmarks.result import Result
+from rtpmix.sip.message import Request, parse_message
+
+_SDP = b"".join(
+    line + b"\r\n"
+    for line in (
+        b"v=0",
+        b"o=alice 2890844526 2890844526 IN IP4 192.0.2.101",
+        b"s=-",
+        b"c=IN IP4 192.0.2.101",
+        b"t=0 0",
+        b"m=audio 49172 RTP/AVP 0 8 9 101",
+        b"a=rtpmap:0 PCMU/8000",
+        b"a=rtpmap:8 PCMA/8000",
+        b"a=rtpmap:9 G722/8000",
+        b"a=rtpmap:101 telephone-event/8000",
+        b"a=fmtp:101 0-16",
+        b"a=ptime:20",
+        b"a=sendrecv",
+    )
+)
+_HEAD = (
+    b"INVITE sip:bob@biloxi.example.com;transport=udp SIP/2.0\r\n"
+    b"Via: SIP/2.0/UDP proxy.atlanta.example.com:5060;branch=z9hG4bK74bf9a1b2c3d;rport\r\n"
+    b"Via: SIP/2.0/UDP client.atlanta.example.com:5060;branch=z9hG4bK74bf9;received=192.0.2.101\r\n"
+    b"Record-Route: <sip:proxy.atlanta.example.com;lr>\r\n"
+    b"Max-Forwards: 69\r\n"
+    b'From: "Alice Liddell" <sip:alice@atlanta.example.com>;tag=9fxced76sl\r\n'
+    b"To: Bob <sip:bob@biloxi.example.com>\r\n"
+    b"Call-ID: 3848276298220188511@atlanta.example.com\r\n"
+    b"CSeq: 31862 INVITE\r\n"
+    b'Contact: "Alice" <sip:alice@client.atlanta.example.com:5060;transport=udp>;expires=3600\r\n'
+    b"User-Agent: ExamplePhone/4.2.1 (build 20240115)\r\n"
+    b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY\r\n"
+    b"Supported: replaces, timer, 100rel, path\r\n"
+    b"Session-Expires: 1800;refresher=uac\r\n"
+    b"Date: Thu, 21 Feb 2002 13:02:03 GMT\r\n"
+    b"P-Asserted-Identity: <sip:alice@atlanta.example.com>\r\n"
+    b"Content-Type: application/sdp\r\n"
+    b"Content-Length: %d\r\n\r\n" % len(_SDP)
+)
+INVITE = _HEAD + _SDP
+
+
+def read_as_uas(data: bytes) -> tuple[object, ...]:
+    """Parse a request and read what a UAS needs before it rings."""
+    request = parse_message(data)
+    assert isinstance(request, Request)
+    via = request.via
+    return (
+        request.request_uri,
+        via.branch,
+        via.host,
+        request.from_.tag,
+        request.to.tag,
+        request.call_id,
+        request.cseq.number,
+        request.max_forwards,
+        request.contacts[0].uri,
+        request.content_type,
+        request.require,
+        request.body,
+    )
+
+
+def cut_only(data: bytes) -> list[tuple[str, str, str]]:
+    """Cut a message into lines, names and values."""
+    head, _, _ = data.partition(b"\r\n\r\n")
+    return [line.partition(":") for line in head.decode().split("\r\n")]
+
+
+def run(arguments: list[str]) -> Result:
+    """Time both, run by run in turn, so that a slow moment of the machine meets both."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks sip_parse")
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--messages", type=int, default=5000, help="in each run")
+    options = parser.parse_args(arguments)
+    runs, floors = [], []
+    for _ in range(options.runs):
+        runs.append(_microseconds(read_as_uas, options.messages))
+        floors.append(_microseconds(cut_only, options.messages))
+    floor = sorted(floors)[len(floors) // 2]
+    return Result(
+        benchmark="sip_parse",
+        unit="us per INVITE",
+        runs=tuple(runs),
+        floor=floor,
+        details={"message_bytes": len(INVITE), "messages_per_run": options.messages},
+    )
+
+
+def _microseconds(work: object, count: int) -> float:
+    call = work
+    assert callable(call)
+    began = perf_counter()
+    for _ in range(count):
+        call(INVITE)
+    return (perf_counter() - began) / count * 1e6
