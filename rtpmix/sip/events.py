@@ -28,10 +28,15 @@ class Invited(Event):
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Event):
-    """The caller gave up before our final response; 487 has been sent, the call is over."""
+    """An incoming call is over before our final response: the final response has been sent.
+
+    The caller sent CANCEL or BYE, its Expires ran out (487), or nobody answered here within the
+    ring timeout (480, with `timed_out`).
+    """
 
     call: int
     reason: str | None = None  # the CANCEL's Reason header, RFC 3326
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +86,21 @@ class Reinvited(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReinviteCancelled(Event):
+    """The re-INVITE of the last `Reinvited` needs no answer any more; 487 has been sent."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReinviteAnswered(Event):
-    """Our re-INVITE was answered; after a failure the old session stands (RFC 3261 section 14.1)."""
+    """Our re-INVITE was answered; after a failure the old session stands (RFC 3261 14.1)."""
 
     call: int
     status: int
     reason: str
     response: Response | None = None
+    needs_ack: bool = False  # our re-INVITE had no body: answer the offer with `UserAgent.ack`
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +134,10 @@ class Responded(Event):
     status: int
     reason: str
     response: Response | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBroken(Event):
+    """A connection on which messages can't be told apart any more: send what is out, close it."""
+
+    flow: Flow

@@ -1,0 +1,299 @@
+"""What every part of a user agent shares, and how requests and responses are composed."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .dialog import Dialog, DialogId
+from .events import Event
+from .flow import Flow
+from .framing import StreamFramer
+from .message import Request, Response, respond
+from .routing import response_flow, sent_by
+from .timers import Timers
+from .transaction import TransactionUser
+from .transaction_layer import TransactionLayer
+
+Header = tuple[str, str]
+
+MAX_FORWARDS = ("Max-Forwards", "70")  # RFC 3261 section 8.1.1.6
+_CREDENTIALS = ("Authorization", "Proxy-Authorization")
+
+
+class Timer(enum.Enum):
+    """The timers of the core, beside those of the transactions."""
+
+    RING = "an INVITE is answered or given up"
+    REFRESH = "a provisional response is said again"  # section 13.3.1.1
+    REPEAT = "a 2xx is sent again"  # section 13.3.1.4
+    GIVE_UP = "nobody answers any more"
+    RETRY = "a re-INVITE that met another is sent again"  # section 14.1
+    TRYING = "a 100 to a request that takes long"  # RFC 4320
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserAgentConfig:
+    """What a `UserAgent` says about itself, and its limits.
+
+    Parameters
+    ----------
+    contact_user
+        User part of our Contact.
+    user_agent
+        For the User-Agent header; None leaves it out.
+    allow
+        Methods that are taken. Others that exist get 405, unknown ones 501. What is neither
+        INVITE, ACK, CANCEL, BYE nor OPTIONS comes out as `Requested`.
+    accept
+        Media types of an INVITE's body.
+    supported
+        Option tags that a peer may require.
+    max_calls, max_transactions
+        Above them new requests get 503, without any state kept.
+    ring_timeout
+        Seconds that an INVITE may stay unanswered, in either direction.
+    """
+
+    contact_user: str = "rtpmix"
+    user_agent: str | None = "rtpmix/0.1.0"
+    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "MESSAGE")
+    accept: tuple[str, ...] = ("application/sdp",)
+    supported: tuple[str, ...] = ()
+    max_calls: int = 20_000
+    max_transactions: int = 50_000
+    ring_timeout: float = 180.0
+
+
+class DialogUsage(Protocol):
+    """What a dialog's messages are given to."""
+
+    def receive_request(self, request: Request, flow: Flow, now: float) -> None:
+        """Take a request, other than ACK and CANCEL, that matched no transaction."""
+
+    def receive_ack(self, ack: Request, now: float) -> None:
+        """Take an ACK for a 2xx."""
+
+
+class Core:
+    """State that calls, dialogs and requests of one user agent share."""
+
+    def __init__(self, config: UserAgentConfig, token: Callable[[], str]) -> None:
+        self.config = config
+        self.token = token
+        # For back-off times only; tags and branches come from `token` itself.
+        self.random = random.Random(token())
+        self.timers = Timers()
+        self.layer = TransactionLayer(self.timers)
+        self.events: deque[Event] = deque()
+        self.calls: dict[int, object] = {}
+        self.dialogs: dict[DialogId, DialogUsage] = {}
+        self.requests: dict[int, object] = {}
+        self.streams: dict[int, StreamFramer] = {}  # one for each open connection
+        self.counters: Counter[str] = Counter()
+        self._number = 0
+        self._tag_key = token().encode()[:64]
+        allow = ("Allow", ", ".join(config.allow))
+        supported = ("Supported", ", ".join(config.supported))
+        self.capabilities: tuple[Header, ...] = (allow, supported) if config.supported else (allow,)
+        self.accept: Header = ("Accept", ", ".join(config.accept))
+
+    def next_number(self) -> int:
+        """Return a number for a call or a request that was never given before."""
+        self._number += 1
+        return self._number
+
+    def contact(self, flow: Flow) -> Header:
+        """Return our Contact for messages over that flow."""
+        transport = "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
+        return "Contact", f"<sip:{self.config.contact_user}@{sent_by(flow)}{transport}>"
+
+    # ------------------------------------------------------------------ requests
+
+    def via(self, flow: Flow, branch: str) -> Header:
+        """Return the Via of a request over that flow; ``rport`` is RFC 3581."""
+        return "Via", f"SIP/2.0/{flow.transport} {sent_by(flow)};branch={branch};rport"
+
+    def new_branch(self) -> str:
+        """Return a branch with the magic cookie (section 8.1.1.7)."""
+        return f"z9hG4bK{self.token()}"
+
+    def next_hop(self, dialog: Dialog) -> Flow:
+        """Return the flow for a request in a dialog; never a connection that is gone."""
+        heard = dialog.heard
+        if heard.connection and heard.connection not in self.streams:
+            dialog.heard = heard._replace(connection=0)
+        return dialog.next_hop()
+
+    def dialog_request(
+        self,
+        dialog: Dialog,
+        method: str,
+        branch: str,
+        flow: Flow,
+        *,
+        sequence: int | None = None,
+        headers: Iterable[Header] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> Request:
+        """Compose a request in a dialog (section 12.2.1.1).
+
+        Parameters
+        ----------
+        sequence
+            The CSeq number; None takes the next one.
+        """
+        uri, routes = dialog.addressing()
+        number = dialog.next_sequence() if sequence is None else sequence
+        fields = [
+            self.via(flow, branch),
+            MAX_FORWARDS,
+            ("From", dialog.local),
+            ("To", dialog.remote),
+            ("Call-ID", dialog.call_id),
+            ("CSeq", f"{number} {method}"),
+            *routes,
+            *headers,
+        ]
+        return Request.create(method, uri, fields, body, content_type)
+
+    def send_in_dialog(
+        self,
+        dialog: Dialog,
+        method: str,
+        user: TransactionUser,
+        now: float,
+        *,
+        headers: Iterable[Header] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> None:
+        """Send a request other than INVITE in a dialog."""
+        flow, branch = self.next_hop(dialog), self.new_branch()
+        request = self.dialog_request(
+            dialog, method, branch, flow, headers=headers, body=body, content_type=content_type
+        )
+        self.layer.send_request(request, branch, flow, user, now)
+
+    # ------------------------------------------------------------------ responses
+
+    def stateless_tag(self, request: Request) -> str:
+        """Return the same unguessable To tag for every copy of one request (section 8.2.7)."""
+        text = f"{request.via.branch}\n{request.headers.get('Call-ID')}"
+        digest = hashlib.blake2b(
+            text.encode("utf-8", "surrogateescape"), key=self._tag_key, digest_size=8
+        )
+        return digest.hexdigest()
+
+    def refuse(
+        self,
+        request: Request,
+        flow: Flow,
+        status: int,
+        reason: str | None = None,
+        headers: Iterable[Header] = (),
+    ) -> None:
+        """Answer a request without keeping any state for it.
+
+        A copy of the request gets the same answer again, so no transaction is needed, and a
+        flood of bad requests costs no memory.
+
+        References
+        ----------
+        RFC 3261 section 8.2.7
+        """
+        if request.method == "ACK":
+            return
+        self.counters[f"answered_{status}"] += 1
+        response = respond(
+            request, status, reason, to_tag=self.stateless_tag(request), headers=headers
+        )
+        self.layer.transmit(response_flow(request.via, flow), response.to_bytes())
+
+
+def ack_for_failure(request: Request, response: Response) -> bytes:
+    """Compose the ACK of the INVITE transaction for a 300-699 response.
+
+    References
+    ----------
+    RFC 3261 section 17.1.1.3
+    """
+    fields = [
+        ("Via", str(request.via)),
+        MAX_FORWARDS,
+        ("From", request.headers.get("From") or ""),
+        ("To", response.headers.get("To") or ""),
+        ("Call-ID", request.call_id),
+        ("CSeq", f"{request.cseq.number} ACK"),
+        *(("Route", line) for line in request.headers.lines("Route")),
+    ]
+    return Request.create("ACK", request.uri, fields).to_bytes()
+
+
+def cancel_for(request: Request, headers: Iterable[Header] = ()) -> Request:
+    """Compose the CANCEL for an INVITE; its branch is the INVITE's.
+
+    References
+    ----------
+    RFC 3261 section 9.1
+    """
+    fields = [
+        ("Via", str(request.via)),
+        MAX_FORWARDS,
+        ("From", request.headers.get("From") or ""),
+        ("To", request.headers.get("To") or ""),
+        ("Call-ID", request.call_id),
+        ("CSeq", f"{request.cseq.number} CANCEL"),
+        *(("Route", line) for line in request.headers.lines("Route")),
+        *headers,
+    ]
+    return Request.create("CANCEL", request.uri, fields)
+
+
+class Acknowledgement:
+    """The ACK for a 2xx: composed once, sent for every copy of the 2xx.
+
+    References
+    ----------
+    RFC 3261 section 13.2.2.4
+    """
+
+    __slots__ = ("_core", "_credentials", "_data", "_dialog", "_flow", "_sequence")
+
+    def __init__(self, core: Core, dialog: Dialog, invite: Request) -> None:
+        self._core = core
+        self._dialog = dialog
+        self._sequence = invite.cseq.number
+        self._credentials = [
+            (name, line) for name in _CREDENTIALS for line in invite.headers.lines(name)
+        ]
+        self._flow: Flow | None = None
+        self._data = b""
+
+    def send(self, body: bytes = b"", content_type: str | None = None) -> None:
+        """Compose the ACK and send it."""
+        self._flow = self._core.next_hop(self._dialog)
+        self._data = self._core.dialog_request(
+            self._dialog,
+            "ACK",
+            self._core.new_branch(),
+            self._flow,
+            sequence=self._sequence,
+            headers=self._credentials,
+            body=body,
+            content_type=content_type,
+        ).to_bytes()
+        self.repeat()
+
+    def repeat(self) -> None:
+        """Send it again; nothing if there is no answer to put into it yet."""
+        if self._flow is not None:
+            self._core.layer.transmit(self._flow, self._data)

@@ -1,0 +1,116 @@
+"""From one message of the network to whom it concerns (RFC 3261 sections 18 and 8.2)."""
+
+from __future__ import annotations
+
+from ..errors import ProtocolError
+from .core import Core
+from .flow import Flow
+from .message import MessageError, Request, mark_received, parse_message, respond
+from .pending import PendingRequest
+from .refusal import options_answer, refusal_of
+from .routing import response_flow
+from .session import Session
+from .transaction import Input
+from .uas import IncomingCall
+
+_RETRY_AFTER = ("Retry-After", "5")  # seconds; long enough for retries not to add to the load
+
+
+class Dispatcher:
+    """Gives each message to its transaction, its dialog, or a new call or request."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def receive(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take one whole message; whatever it is, nothing is raised."""
+        core = self._core
+        core.counters["received"] += 1
+        try:
+            message = parse_message(data)
+        except MessageError as error:
+            self._answer_malformed(error, flow)
+            return
+        if isinstance(message, Request):
+            mark_received(message, flow.remote)
+            self._receive_request(message, flow, now)
+        elif len(message.vias) > 1 or not core.layer.receive_response(message, flow, now):
+            # More than one Via: misrouted (section 8.1.3.3). No transaction: RFC 6026 section 8.9.
+            core.counters["stray_responses"] += 1
+
+    def _answer_malformed(self, error: MessageError, flow: Flow) -> None:
+        core, partial = self._core, error.partial
+        core.counters["malformed"] += 1
+        if partial is None or error.status_hint is None:
+            return
+        try:
+            mark_received(partial, flow.remote)
+            core.refuse(partial, flow, error.status_hint)
+        except ProtocolError:  # so little of it could be read that it can't be answered
+            core.counters["unanswerable"] += 1
+
+    def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
+        core, method = self._core, request.method
+        transaction = core.layer.find_server(request)
+        if transaction is not None:
+            transaction.handle(Input.ACK if method == "ACK" else Input.REQUEST, now, request)
+            return
+        if method == "CANCEL":
+            self._receive_cancel(request, flow, now)
+            return
+        tag = request.to.tag
+        usage = None
+        if tag is not None:
+            usage = core.dialogs.get((request.call_id, tag, request.from_.tag or ""))
+        if method == "ACK":
+            if usage is None:
+                core.counters["stray_acks"] += 1
+            else:
+                usage.receive_ack(request, now)
+            return
+        refusal = refusal_of(request, core.config)
+        if refusal is not None:
+            core.refuse(request, flow, refusal.status, refusal.reason, refusal.headers)
+        elif tag is None:
+            self._receive_outside(request, flow, now)
+        elif usage is None:
+            core.refuse(request, flow, 481)
+        else:
+            usage.receive_request(request, flow, now)
+
+    def _receive_outside(self, request: Request, flow: Flow, now: float) -> None:
+        """Take a request without a To tag (section 8.2)."""
+        core, method = self._core, request.method
+        if method == "OPTIONS":
+            core.refuse(request, flow, 200, headers=options_answer(core, flow))
+        elif method == "BYE":
+            core.refuse(request, flow, 481)
+        elif core.layer.is_merged(request):
+            core.refuse(request, flow, 482)
+        elif len(core.layer) >= core.config.max_transactions:
+            core.refuse(request, flow, 503, headers=[_RETRY_AFTER])
+        elif method != "INVITE":
+            PendingRequest(core, request, flow, None, now)
+        elif len(core.calls) >= core.config.max_calls:
+            core.refuse(request, flow, 503, headers=[_RETRY_AFTER])
+        else:
+            transaction = core.layer.accept_request(request, flow)
+            IncomingCall(core, request, transaction, flow, now)
+
+    def _receive_cancel(self, request: Request, flow: Flow, now: float) -> None:
+        """Take a CANCEL (section 9.2)."""
+        core = self._core
+        cancelled = core.layer.find_server(request, "INVITE")
+        if cancelled is None:
+            core.refuse(request, flow, 481)
+            return
+        user = cancelled.user
+        tag = user.to_tag if isinstance(user, IncomingCall) else core.stateless_tag(request)
+        response = respond(request, 200, to_tag=tag)
+        core.layer.transmit(response_flow(request.via, flow), response.to_bytes())
+        if cancelled.answered:
+            return
+        if isinstance(user, IncomingCall):
+            user.cancel(request, now)
+        elif isinstance(user, Session):
+            user.cancel(cancelled, now)

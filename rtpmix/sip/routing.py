@@ -1,0 +1,86 @@
+"""Where a message goes: addresses from messages and from the network, never from a resolver.
+
+A host name in a message is not looked up. A name server that doesn't answer would hold up every
+call, and a name chosen by a peer is a way to point us at others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from .flow import Address, Flow
+from .headers import Via
+from .uri import OpaqueUri, SipUri
+
+DEFAULT_PORT = 5060
+
+
+@lru_cache(maxsize=1024)
+def is_ip_literal(host: str) -> bool:
+    """Tell whether a host is an address, IPv6 without brackets, rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def bracketed(host: str) -> str:
+    """Write a host as URIs and Via want it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def sent_by(flow: Flow) -> str:
+    """Write our own address in a Via or a Contact."""
+    return f"{bracketed(flow.local[0])}:{flow.local[1]}"
+
+
+def response_flow(via: Via, flow: Flow) -> Flow:
+    """Return where the responses to a request go.
+
+    Over the same connection, or to the address that a datagram came from: at its port if the
+    client asked for that with rport, else at the port of its Via. The ``maddr`` of section 18.2.2
+    is not followed: it would send responses wherever a stranger likes.
+
+    References
+    ----------
+    RFC 3261 section 18.2.2; RFC 3581 section 4
+    """
+    if flow.reliable or via.rport is not None:
+        return flow
+    return flow._replace(remote=(flow.remote[0], via.port or DEFAULT_PORT))
+
+
+def reopened_flow(via_port: int | None, flow: Flow) -> Flow:
+    """Return where responses go once their connection is lost: a new one to the Via's port.
+
+    References
+    ----------
+    RFC 3261 section 18.2.2
+    """
+    return flow._replace(remote=(flow.remote[0], via_port or DEFAULT_PORT), connection=0)
+
+
+def literal_address(uri: SipUri | OpaqueUri) -> Address | None:
+    """Return a URI's address, or None where its host is a name."""
+    if isinstance(uri, OpaqueUri) or not is_ip_literal(uri.host):
+        return None
+    return uri.host, uri.port or DEFAULT_PORT
+
+
+def next_hop_flow(uri: SipUri | OpaqueUri, heard: Flow) -> Flow:
+    """Return the way to a URI for one who has heard its dialog over ``heard``.
+
+    An open connection is used again, since a client behind a NAT can't be connected to. A
+    datagram goes to the URI's address if it is one, else back where the peer was heard.
+    """
+    if heard.reliable and heard.connection:
+        return heard
+    address = literal_address(uri)
+    if address is None or isinstance(uri, OpaqueUri):
+        return heard
+    transport = (uri.parameter("transport") or "UDP").upper()
+    if transport != heard.transport:  # our local address belongs to the transport it listens on
+        return heard
+    return heard._replace(remote=address, connection=0)
