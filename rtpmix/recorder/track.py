@@ -1,0 +1,193 @@
+"""One track of one segment: an RTP session of its own, from payloads to pcap records.
+
+The timestamp is the sample index of the capture's clock, the same origin in all tracks, so tracks
+align by arithmetic.  The sequence starts at 0 and a segment ends before it wraps, so the roll-over
+counter is 0 throughout and any tool can start at any packet.
+
+References
+----------
+RFC 3550 sections 5.1, 6.4.1; RFC 3551 sections 4.5.11 (L16), 6 (payload types); RFC 3711
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ..rtp.rtcp import (
+    CNAME,
+    Goodbye,
+    Report,
+    SenderReport,
+    SourceDescription,
+    SourceItems,
+    build_compound,
+    ntp_timestamp,
+)
+from ..rtp.srtp import MasterKey, SrtpSession
+from .pcap import DatagramFrame
+
+CLOCK_HZ = 8000
+MOST_CSRCS = 15  # RFC 3550 section 5.1: a four-bit count
+FIRST_PORT = 16384
+PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8, "L16": 96, "JSON": 97}
+CODECS = {number: codec for codec, number in PAYLOAD_TYPES.items()}
+
+_HEADER = struct.Struct(">BBHII")
+_CLOCK_MASK = 0xFFFFFFFF
+
+
+class Kind(Enum):
+    """What a track holds."""
+
+    SPOKEN = "in"  # what the mixer consumed from a leg: L16
+    HEARD = "heard"  # the payload sent to a leg: PCMU or PCMA
+    EVENTS = "events"  # facts: JSON lines
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The identity of a track, the same in all segments but for its keys."""
+
+    name: str  # "<leg>.in", "<leg>.heard", "events"
+    kind: Kind
+    ssrc: int
+    port: int  # even; RTCP is on the next
+    leg: str | None = None
+    role: str | None = None
+    codec: str = "JSON"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the track's entry for a manifest."""
+        entry = {"name": self.name, "kind": self.kind.value, "ssrc": self.ssrc, "port": self.port}
+        return {**entry, "leg": self.leg, "role": self.role, "codec": self.codec}
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> Track:
+        """Read a manifest's entry.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            Not such an entry.
+        """
+        return cls(
+            name=str(entry["name"]),
+            kind=Kind(entry["kind"]),
+            ssrc=int(entry["ssrc"]),
+            port=int(entry["port"]),
+            leg=entry.get("leg"),
+            role=entry.get("role"),
+            codec=str(entry["codec"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One sample of the capture's clock, with what packets need of it computed once."""
+
+    sample: int
+    seconds: int  # since the epoch, for the record header
+    microseconds: int
+
+
+class TrackWriter:
+    """Turns the payloads of one track into encrypted pcap records, for one segment.
+
+    Parameters
+    ----------
+    track
+        Whose identity the packets bear.
+    key
+        This segment's random master key and salt.
+    """
+
+    __slots__ = (
+        "_expected", "_frame", "_heads", "_protect", "_report_frame", "_session",
+        "ended", "octets", "packets", "track",
+    )  # fmt: skip
+
+    def __init__(self, track: Track, key: MasterKey) -> None:
+        self.track = track
+        self.packets = 0
+        self.octets = 0  # of payload, as RFC 3550 section 6.4.1 counts
+        self._expected: int | None = None
+        self.ended = False  # its BYE was written
+        self._session = SrtpSession.sender(key, ssrc=track.ssrc)
+        self._protect = self._session.protect
+        self._frame = DatagramFrame(track.port)
+        self._report_frame = DatagramFrame(track.port + 1)
+        self._heads: dict[tuple[int, ...], tuple[int, bytes]] = {(): (0x80, b"")}
+
+    def audio(
+        self,
+        payload: bytes,
+        moment: Moment,
+        payload_type: int,
+        frame_samples: int,
+        csrcs: tuple[int, ...] = (),
+    ) -> bytes:
+        """Return the record of one audio frame; the marker bit tells that a gap came before."""
+        sample = moment.sample
+        if sample != self._expected:
+            payload_type |= 0x80
+        self._expected = sample + frame_samples
+        return self._packet(payload, moment, payload_type, csrcs)
+
+    def fact(self, payload: bytes, moment: Moment, *, last: bool) -> bytes:
+        """Return the record of one packet of facts."""
+        return self._packet(payload, moment, PAYLOAD_TYPES["JSON"] | (0x80 if last else 0), ())
+
+    def report(self, moment: Moment, wall: float, *, bye: bool) -> bytes:
+        """Return the record of an SRTCP compound that counts every packet so far.
+
+        Parameters
+        ----------
+        moment
+            The sample that `wall` is mapped to.
+        wall
+            Seconds since the epoch.
+        bye
+            Whether this ends the track.
+        """
+        ssrc = self.track.ssrc
+        compound: list[Report] = [
+            SenderReport(
+                ssrc=ssrc,
+                ntp=ntp_timestamp(wall),
+                rtp_timestamp=moment.sample & _CLOCK_MASK,
+                packet_count=self.packets,
+                octet_count=self.octets & _CLOCK_MASK,
+            ),
+            SourceDescription((SourceItems(ssrc, ((CNAME, self.track.name),)),)),
+        ]
+        if bye:
+            compound.append(Goodbye((ssrc,)))
+            self.ended = True
+        protected = self._session.protect_rtcp(build_compound(compound))
+        return self._report_frame.record(protected, moment.seconds, moment.microseconds)
+
+    def _packet(
+        self, payload: bytes, moment: Moment, second_octet: int, csrcs: tuple[int, ...]
+    ) -> bytes:
+        head = self._heads.get(csrcs)
+        if head is None:
+            head = self._add_head(csrcs)
+        first_octet, listed = head
+        header = _HEADER.pack(
+            first_octet, second_octet, self.packets, moment.sample & _CLOCK_MASK, self.track.ssrc
+        )
+        self.packets += 1
+        self.octets += len(payload)
+        protected = self._protect(header + listed + payload)
+        return self._frame.record(protected, moment.seconds, moment.microseconds)
+
+    def _add_head(self, csrcs: tuple[int, ...]) -> tuple[int, bytes]:
+        if len(self._heads) > 256:  # sets of contributors that came and went
+            self._heads = {(): (0x80, b"")}
+        listed = csrcs[:MOST_CSRCS]
+        head = (0x80 | len(listed), struct.pack(f">{len(listed)}I", *listed))
+        self._heads[csrcs] = head
+        return head
