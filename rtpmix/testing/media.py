@@ -1,0 +1,149 @@
+"""The media engine's sockets on a `VirtualNet`, for an `InlineHost` on virtual time."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from ..errors import CapacityError
+from ..mixer.boxes import DATAGRAM, Inbox, Outbox
+from .net import Address, VirtualNet, VirtualSocket
+
+_QUEUE = 64  # datagrams that a port keeps until the next beat, as a kernel's buffer does
+
+
+@dataclass(slots=True)
+class _Ports:
+    """One leg's RTP and RTCP ports."""
+
+    rtp: VirtualSocket
+    rtcp: VirtualSocket
+    row: int | None = None
+    remote: Address | None = None
+    remote_rtcp: Address | None = None
+    rtcp_mux: bool = False
+    arrived: tuple[deque[bytes], deque[bytes]] = field(default_factory=lambda: (deque(), deque()))
+
+    @property
+    def live(self) -> bool:
+        """Attached and connected: what arrives earlier is thrown away."""
+        return self.row is not None and self.remote is not None
+
+
+class VirtualMediaIO:
+    """`rtpmix.server.media_io.MediaIO` in memory.
+
+    Parameters
+    ----------
+    net
+        The net that the calls' SIP goes over too.
+    host
+        The address that media is received on.
+    ports
+        RTP ports; RTCP is on the odd port above each even one.
+
+    Attributes
+    ----------
+    dropped
+        Datagrams that arrived faster than the engine took them.
+    """
+
+    def __init__(
+        self, net: VirtualNet, host: str | None = None, ports: range = range(10000, 60000)
+    ) -> None:
+        self.dropped = 0
+        self._net = net
+        self._host = host if host is not None else net.host
+        self._ports = ports
+        self._next = 0  # index into `ports`: a port is used again as late as possible
+        self._legs: dict[int, _Ports] = {}
+        self._rows: dict[int, _Ports] = {}
+
+    def reserve(self, leg: int) -> Address:
+        """Bind an even RTP port and the odd RTCP port above it; CapacityError when none is left."""
+        even = [port for port in self._ports if port % 2 == 0 and port + 1 in self._ports]
+        for _ in even:
+            port = even[self._next % len(even)]
+            self._next += 1
+            pair = self._bind(port)
+            if pair is not None:
+                self._legs[leg] = pair
+                return pair.rtp.address
+        raise CapacityError("no RTP port pair is left in the virtual net", limit=len(even))
+
+    def attach(self, leg: int, row: int) -> None:
+        """Deliver what the leg's source sends as coming from this row."""
+        ports = self._legs[leg]
+        ports.row = row
+        self._rows[row] = ports
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Hear only this source and send only there; None: neither."""
+        ports = self._legs[leg]
+        ports.remote, ports.rtcp_mux = remote, rtcp_mux
+        ports.remote_rtcp = remote if rtcp_mux else remote_rtcp
+
+    def release(self, leg: int) -> None:
+        """Give the ports back; an unknown leg is no error."""
+        ports = self._legs.pop(leg, None)
+        if ports is not None:
+            ports.rtp.close()
+            ports.rtcp.close()
+            if ports.row is not None and self._rows.get(ports.row) is ports:
+                del self._rows[ports.row]
+
+    def receive(self, inbox: Inbox) -> int:
+        """Fill the inbox with at most one datagram a leg and kind; return how many."""
+        count = 0
+        for row, ports in self._rows.items():
+            for kind, arrived in enumerate(ports.arrived):
+                if not arrived or count == inbox.capacity:
+                    continue
+                datagram = arrived.popleft()[:DATAGRAM]
+                inbox.views[count][: len(datagram)] = datagram
+                inbox.sizes[count] = len(datagram)
+                inbox.codes[count] = 2 * row + kind
+                count += 1
+        return count
+
+    def send(self, outbox: Outbox) -> list[int]:
+        """Send everything in the outbox; nothing fails here."""
+        for row, view in zip(outbox.rows, outbox.views, strict=True):
+            self._send(row, bytes(view), rtcp=False)
+        for row, packet, rtcp in outbox.extra:
+            self._send(row, packet, rtcp=rtcp)
+        return []
+
+    def _send(self, row: int, packet: bytes, *, rtcp: bool) -> None:
+        ports = self._rows.get(row)
+        if ports is None:
+            return
+        remote = ports.remote_rtcp if rtcp else ports.remote
+        if remote is not None:
+            socket = ports.rtcp if rtcp and not ports.rtcp_mux else ports.rtp
+            socket.send(packet, remote)
+
+    def _bind(self, port: int) -> _Ports | None:
+        bound: list[VirtualSocket] = []
+        try:
+            for number in (port, port + 1):
+                bound.append(self._net.bind((self._host, number), lambda *_: None))
+        except OSError:
+            for socket in bound:
+                socket.close()
+            return None
+        ports = _Ports(bound[0], bound[1])
+        ports.rtp.receive = lambda data, source: self._hear(ports, 0, data, source)
+        ports.rtcp.receive = lambda data, source: self._hear(ports, 1, data, source)
+        return ports
+
+    def _hear(self, ports: _Ports, kind: int, data: bytes, source: Address) -> None:
+        expected = ports.remote_rtcp if kind else ports.remote
+        if not ports.live or source != expected:
+            return
+        if len(ports.arrived[kind]) >= _QUEUE:
+            self.dropped += 1
+            return
+        ports.arrived[kind].append(data)
