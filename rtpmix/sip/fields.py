@@ -10,7 +10,8 @@ from typing import Final
 
 from ..errors import SipParseError
 from .grammar import is_call_id, parse_number
-from .headers import CSeq, Headers, NameAddr, Via, parse_name_addr_list, parse_via_list
+from .header_values import CSeq, NameAddr, Via, parse_name_addr_list, parse_via_list
+from .headers import Headers
 
 MAX_VIAS: Final = 100  # more hops than Max-Forwards' usual 70
 MAX_DELTA_SECONDS: Final = 2**32 - 1

@@ -67,7 +67,7 @@ def is_call_id(text: str) -> bool:
 def parse_number(text: str, *, maximum: int, what: str) -> int:
     """Read 1*DIGIT; `SipParseError` for anything else, or above `maximum`."""
     # str.isdigit alone would take digits of other scripts.
-    if not (text.isascii() and text.isdigit()) or len(text) > 64:
+    if not (text.isdigit() and text.isascii()) or len(text) > 64:
         raise SipParseError(f"{what} is not a number", status_hint=400)
     number = int(text)
     if number > maximum:
@@ -156,9 +156,11 @@ def split_commas(value: str) -> list[str]:
 def parse_parameters(text: str) -> Parameters:
     """Read ``;name=value`` pairs: names in lower case, values as written (quotes kept).
 
+    Where a name comes twice, which RFC 3261 section 7.3.1 forbids, the first counts.
+
     References
     ----------
-    RFC 3261 sections 7.3.1 (no name twice) and 25.1 (generic-param)
+    RFC 3261 section 25.1 (generic-param)
     """
     if not text:
         return ()
@@ -169,16 +171,15 @@ def parse_parameters(text: str) -> Parameters:
 
 def split_parameters(text: str) -> Parameters:
     """Do what `parse_parameters` does for text that already matched `PARAMETERS`."""
+    pairs: dict[str, str | None] = {}
     if '"' in text or " " in text or "\t" in text:
-        found = [(name.lower(), value or None) for name, value in _EACH_PARAMETER.findall(text)]
+        for name, value in _EACH_PARAMETER.findall(text):
+            pairs.setdefault(name.lower(), value or None)
     else:
-        found = []
         for item in text[1:].split(";"):
             name, _, value = item.partition("=")
-            found.append((name.lower(), value or None))
-    if len(found) > 1 and len(dict(found)) != len(found):
-        raise SipParseError("a header parameter is repeated", status_hint=400)
-    return tuple(found)
+            pairs.setdefault(name.lower(), value or None)
+    return tuple(pairs.items())
 
 
 def find_parameter(parameters: Parameters, name: str) -> str | None:

@@ -1,32 +1,15 @@
-"""Header fields: the ordered map of a message's headers, and the typed values of some."""
+"""The ordered map of a message's headers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import SipParseError, UsageError
-from .grammar import (
-    HOST,
-    PARAMETERS,
-    QUOTED_STRING,
-    TOKEN_CHARACTERS,
-    Parameters,
-    check_host,
-    find_parameter,
-    format_host,
-    format_parameters,
-    is_token,
-    parse_number,
-    parse_parameters,
-    quote,
-    split_commas,
-    split_parameters,
-    unquote,
-)
+from .grammar import is_token, parse_parameters, split_commas
 from .header_names import KNOWN_NAMES, LIST_HEADERS, canonical_name
-from .uri import OpaqueUri, SipUri, parse_uri
+from .header_values import CSeq, NameAddr, Via
 
 __all__ = [
     "CSeq",
@@ -34,9 +17,7 @@ __all__ = [
     "NameAddr",
     "Via",
     "canonical_name",
-    "parse_name_addr_list",
     "parse_parameters",
-    "parse_via_list",
     "split_commas",
 ]
 
@@ -68,9 +49,10 @@ class Headers:
         headers = cls()
         table = headers._values
         values: list[str] = []
+        known = KNOWN_NAMES
         for line in lines:
             name, colon, value = line.partition(":")
-            key = KNOWN_NAMES.get(name)
+            key = known.get(name)
             if key is None or not colon:
                 if line[:1] in (" ", "\t") and values:
                     # A folded line goes on with the last value (RFC 3261 section 7.3.1).
@@ -224,183 +206,3 @@ class Headers:
         if key not in KNOWN_NAMES:
             self._spelled.setdefault(key, name)
         return key
-
-
-_VIA = re.compile(
-    rf"([{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+([{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
-    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?+"
-    rf"({PARAMETERS})[ \t]*+"
-)
-
-
-class Via(NamedTuple):
-    """One hop that a request passed.
-
-    Parameters
-    ----------
-    protocol
-        "SIP/2.0".
-    transport
-        In upper case, such as "UDP".
-    host, port
-        The sent-by; an IPv6 host has no brackets here.
-    parameters
-        Names in lower case; values as written.
-
-    References
-    ----------
-    RFC 3261 sections 20.42 and 18.2.1; RFC 3581
-    """
-
-    protocol: str
-    transport: str
-    host: str
-    port: int | None = None
-    parameters: Parameters = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Via:
-        """Read one via-parm."""
-        match = _VIA.fullmatch(text)
-        if match is None:
-            raise SipParseError("a Via is malformed", status_hint=400)
-        name, version, transport, host, port, parameters = match.groups()
-        return cls(
-            f"{name}/{version}".upper(),
-            transport.upper(),
-            check_host(host),
-            parse_number(port, maximum=65535, what="a Via port") if port else None,
-            split_parameters(parameters) if parameters else (),
-        )
-
-    def __str__(self) -> str:
-        port = "" if self.port is None else f":{self.port}"
-        return (
-            f"{self.protocol}/{self.transport} {format_host(self.host)}{port}"
-            f"{format_parameters(self.parameters)}"
-        )
-
-    @property
-    def branch(self) -> str | None:
-        """The transaction's identifier."""
-        return find_parameter(self.parameters, "branch")
-
-    @property
-    def received(self) -> str | None:
-        """The source address that the next hop saw, IPv6 without brackets."""
-        value = find_parameter(self.parameters, "received")
-        return value.strip("[]") if value else None
-
-    @property
-    def rport(self) -> str | None:
-        """None where absent, "" where asked for, else the source port (RFC 3581)."""
-        return find_parameter(self.parameters, "rport")
-
-    def with_parameter(self, name: str, value: str | None) -> Via:
-        """Return a copy with one parameter set, in its old place if it had one."""
-        return self._replace(parameters=_with_parameter(self.parameters, name, value))
-
-
-# name-addr: a display name in quotes or of tokens, then <addr-spec>. Characters beyond ASCII
-# are let through in an unquoted name: many telephones send them, and they are harmless.
-_NAME_ADDR = re.compile(
-    rf"(?:({QUOTED_STRING})[ \t]*+|([{TOKEN_CHARACTERS} \t\x80-\U0010ffff]*+))"
-    rf"<([^<>\" \t]++)>({PARAMETERS})[ \t]*+"
-)
-# Without angle brackets the first semicolon ends the URI, which then has no parameters of its
-# own, and may hold no comma or question mark (RFC 3261 section 20.10).
-_ADDR_SPEC = re.compile(rf"([^<>\" \t;,?]++)({PARAMETERS})[ \t]*+")
-
-
-class NameAddr(NamedTuple):
-    """A party: the value of From, To, Contact, Route, Record-Route and their like.
-
-    Parameters
-    ----------
-    display_name
-        Without its quotes and escapes; None where there is none.
-    parameters
-        The header's parameters (not the URI's); names in lower case, values as written.
-
-    References
-    ----------
-    RFC 3261 sections 20.10 and 25.1
-    """
-
-    display_name: str | None
-    uri: SipUri | OpaqueUri
-    parameters: Parameters = ()
-
-    @classmethod
-    def parse(cls, text: str) -> NameAddr:
-        """Read a name-addr or an addr-spec with its header parameters."""
-        match = _NAME_ADDR.fullmatch(text)
-        if match is not None:
-            quoted, name, uri, parameters = match.groups()
-            name = unquote(quoted) if quoted else name.strip(" \t") or None
-        else:
-            match = _ADDR_SPEC.fullmatch(text)
-            if match is None:
-                raise SipParseError("a name and address are malformed", status_hint=400)
-            name = None
-            uri, parameters = match.groups()
-        return cls(name, parse_uri(uri), split_parameters(parameters) if parameters else ())
-
-    def __str__(self) -> str:
-        name = "" if self.display_name is None else f"{quote(self.display_name)} "
-        return f"{name}<{self.uri}>{format_parameters(self.parameters)}"
-
-    @property
-    def tag(self) -> str | None:
-        """The dialog's tag of this party."""
-        return find_parameter(self.parameters, "tag")
-
-    def parameter(self, name: str) -> str | None:
-        """Return a header parameter unquoted; "" where it has no value, None where absent."""
-        return find_parameter(self.parameters, name)
-
-    def with_parameter(self, name: str, value: str | None) -> NameAddr:
-        """Return a copy with one header parameter set."""
-        return self._replace(parameters=_with_parameter(self.parameters, name, value))
-
-    def with_tag(self, tag: str) -> NameAddr:
-        """Return a copy with that tag."""
-        return self.with_parameter("tag", tag)
-
-
-_CSEQ = re.compile(rf"([0-9]++)[ \t]++([{TOKEN_CHARACTERS}]++)")
-
-
-class CSeq(NamedTuple):
-    """A request's number in its dialog, and its method (RFC 3261 section 20.16)."""
-
-    number: int
-    method: str
-
-    @classmethod
-    def parse(cls, text: str) -> CSeq:
-        """Read a CSeq; the number is below 2**31 (RFC 3261 section 8.1.1.5)."""
-        match = _CSEQ.fullmatch(text)
-        if match is None:
-            raise SipParseError("the CSeq is malformed", status_hint=400)
-        number, method = match.groups()
-        return cls(parse_number(number, maximum=2**31 - 1, what="the CSeq"), method)
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.method}"
-
-
-def parse_via_list(lines: Iterable[str]) -> list[Via]:
-    """Read all Via values, topmost first."""
-    return [Via.parse(item) for line in lines for item in split_commas(line)]
-
-
-def parse_name_addr_list(lines: Iterable[str]) -> list[NameAddr]:
-    """Read all values of Contact, Route and their like, in order."""
-    return [NameAddr.parse(item) for line in lines for item in split_commas(line)]
-
-
-def _with_parameter(parameters: Parameters, name: str, value: str | None) -> Parameters:
-    changed = dict(parameters)
-    changed[name] = value
-    return tuple(changed.items())

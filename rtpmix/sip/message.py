@@ -148,7 +148,7 @@ def mark_received(request: Request, source: tuple[str, int]) -> None:
     request.headers.set_first("Via", str(via))
 
 
-def _split(data: bytes) -> tuple[str, Headers, bytes]:
+def _split(data: bytes) -> tuple[str, Headers, bytes | None]:
     """Cut a message into its start line, its headers and what follows them."""
     if len(data) > MAX_MESSAGE:
         raise SipParseError(f"a message is longer than {MAX_MESSAGE} bytes")
@@ -156,7 +156,7 @@ def _split(data: bytes) -> tuple[str, Headers, bytes]:
         data = data.lstrip(b"\r\n")  # RFC 3261 section 7.5
     head, blank_line, body = data.partition(b"\r\n\r\n")
     if not blank_line:
-        # A message may end with its last header's line where no body can follow.
+        # Read on, so that a request can be told what is missing.
         head = head.removesuffix(b"\r\n")
     text = head.decode("utf-8", ENCODING_ERRORS)
     start_line, *lines = text.split("\r\n")
@@ -166,12 +166,10 @@ def _split(data: bytes) -> tuple[str, Headers, bytes]:
         raise SipParseError(f"more than {MAX_HEADER_LINES} header lines")
     if "\x00" in text and _BARE_NUL.search(text):
         raise SipParseError("a NUL stands outside a quoted pair")
-    if not blank_line:
-        raise SipParseError("the empty line after the headers is missing")
     headers = Headers.from_lines(lines)
     if len(text) > MAX_LINE and headers.longest_value() > MAX_LINE:
         raise SipParseError(f"a header is longer than {MAX_LINE} characters")
-    return start_line, headers, body
+    return start_line, headers, body if blank_line else None
 
 
 def _start_request(line: str, headers: Headers) -> Request:
@@ -208,8 +206,10 @@ def _start_response(line: str, headers: Headers) -> Response:
     return Response(status, reason, headers)
 
 
-def _cut_body(headers: Headers, body: bytes) -> bytes:
+def _cut_body(headers: Headers, body: bytes | None) -> bytes:
     """Cut the body to Content-Length; without one it goes on to the datagram's end."""
+    if body is None:
+        raise SipParseError("the empty line after the headers is missing", status_hint=400)
     length = headers.typed("Content-Length", read_content_length)
     if length is None:
         return body

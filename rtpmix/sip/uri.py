@@ -15,13 +15,16 @@ _PARAMETER = UNRESERVED + r"%\[\]/:&+$"
 _HEADER = UNRESERVED + r"%\[\]/?:+$"
 
 # Userinfo is tried first and given up as a whole when no @ follows.
-_SIP_URI = re.compile(
+_SIP_URI = (
     rf"([Ss][Ii][Pp][Ss]?+):(?:([{_USER}]++)(?::([{_PASSWORD}]*+))?+@)?+"
     rf"({HOST})(?::([0-9]{{1,5}}+))?+((?:;[{_PARAMETER}]++(?:=[{_PARAMETER}]++)?+)*+)"
     rf"(?:\?([{_HEADER}]++=[{_HEADER}]*+(?:&[{_HEADER}]++=[{_HEADER}]*+)*+))?+"
 )
-_SIP_SCHEME = re.compile("[Ss][Ii][Pp][Ss]?+:")
-_OPAQUE_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):([A-Za-z0-9\-_.!~*'();/?:@&=+$,%#\[\]]++)")
+_OPAQUE_URI = (
+    r"((?![Ss][Ii][Pp][Ss]?+:)[A-Za-z][A-Za-z0-9+.\-]*+)"
+    r":([A-Za-z0-9\-_.!~*'();/?:@&=+$,%#\[\]]++)"
+)
+_URI = re.compile(rf"{_SIP_URI}|{_OPAQUE_URI}")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 # RFC 3261 section 19.1.4: these never match when only one of two URIs has them.
@@ -59,19 +62,10 @@ class SipUri:
     @classmethod
     def parse(cls, text: str) -> SipUri:
         """Read a SIP or SIPS URI; `SipParseError` for anything else."""
-        match = _SIP_URI.fullmatch(text)
-        if match is None or ("%" in text and _BAD_ESCAPE.search(text)):
-            raise SipParseError("a SIP URI is malformed", status_hint=400)
-        scheme, user, password, host, port, parameters, headers = match.groups()
-        return cls(
-            scheme.lower(),
-            user,
-            password,
-            check_host(host),
-            _parse_port(port) if port else None,
-            _split_parameters(parameters) if parameters else (),
-            _split_headers(headers) if headers else (),
-        )
+        uri = parse_uri(text)
+        if isinstance(uri, OpaqueUri):
+            raise SipParseError("a URI is not a SIP URI", status_hint=416)
+        return uri
 
     def __str__(self) -> str:
         text = self.address
@@ -159,12 +153,37 @@ def parse_uri(text: str) -> SipUri | OpaqueUri:
     ----------
     RFC 3261 section 25.1 (Request-URI, addr-spec)
     """
-    if _SIP_SCHEME.match(text):
-        return SipUri.parse(text)
-    opaque = _OPAQUE_URI.fullmatch(text)
-    if opaque is None or _BAD_ESCAPE.search(text):
+    return build_uri(match_uri(text))
+
+
+def match_uri(text: str) -> re.Match[str]:
+    """Check a URI fully, for `build_uri` to make one of it later; `SipParseError` (400)."""
+    match = _URI.fullmatch(text)
+    if match is None or ("%" in text and _BAD_ESCAPE.search(text)):
         raise SipParseError("a URI is malformed", status_hint=400)
-    return OpaqueUri(opaque[1].lower(), opaque[2])
+    host, port = match.group(4, 5)
+    if host is not None:
+        check_host(host)
+        # At five digits each, text compares as numbers do.
+        if port is not None and len(port) == 5 and port > "65535":
+            raise SipParseError("a port is above 65535", status_hint=400)
+    return match
+
+
+def build_uri(match: re.Match[str]) -> SipUri | OpaqueUri:
+    """Make the URI that `match_uri` found good; can't fail."""
+    scheme, user, password, host, port, parameters, headers, other_scheme, rest = match.groups()
+    if scheme is None:
+        return OpaqueUri(other_scheme.lower(), rest)
+    return SipUri(
+        scheme.lower(),
+        user,
+        password,
+        check_host(host),
+        int(port) if port else None,
+        _split_parameters(parameters) if parameters else (),
+        tuple(_split_headers(headers)) if headers else (),
+    )
 
 
 def escape_user(text: str) -> str:
@@ -172,30 +191,17 @@ def escape_user(text: str) -> str:
     return quote_from_bytes(text.encode("utf-8", ENCODING_ERRORS), safe=_USER_SAFE)
 
 
-def _parse_port(text: str) -> int:
-    port = int(text)
-    if port > 65535:
-        raise SipParseError("a port is above 65535", status_hint=400)
-    return port
-
-
 def _split_parameters(text: str) -> Parameters:
+    """Split ``;name=value`` pairs; where a name comes twice, the first counts."""
     pairs: dict[str, str | None] = {}
     for item in text[1:].split(";"):
-        name, equals, value = item.partition("=")
-        name = name.lower()
-        if name in pairs:
-            raise SipParseError("a URI parameter is repeated", status_hint=400)
-        pairs[name] = value if equals else None
+        name, _, value = item.partition("=")
+        pairs.setdefault(name.lower(), value or None)
     return tuple(pairs.items())
 
 
-def _split_headers(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for item in text.split("&"):
-        name, _, value = item.partition("=")
-        pairs.append((name, value))
-    return tuple(pairs)
+def _split_headers(text: str) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (item.partition("=") for item in text.split("&"))]
 
 
 def _normalised(text: str | None) -> str | None:

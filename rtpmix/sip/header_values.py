@@ -1,0 +1,295 @@
+"""The typed values of header fields: Via, name-addr and CSeq.
+
+Reading checks a value wholly but takes apart only what is asked for: a user agent that answers a
+request needs the tags of From and To, and seldom their URIs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..errors import SipParseError
+from .grammar import (
+    HOST,
+    PARAMETERS,
+    QUOTED_STRING,
+    TOKEN_CHARACTERS,
+    Parameters,
+    check_host,
+    find_parameter,
+    format_host,
+    format_parameters,
+    parse_number,
+    quote,
+    split_commas,
+    split_parameters,
+    unquote,
+)
+from .uri import OpaqueUri, SipUri, build_uri, match_uri
+
+_VIA = re.compile(
+    rf"([{TOKEN_CHARACTERS}]++[ \t]*+/[ \t]*+[{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
+    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?+"
+    rf"({PARAMETERS})[ \t]*+"
+)
+# name-addr: a display name in quotes or of tokens, then <addr-spec>. Characters beyond ASCII
+# are let through in an unquoted name: many telephones send them, and they are harmless.
+_NAME_ADDR = re.compile(
+    rf"(?:({QUOTED_STRING})[ \t]*+|([{TOKEN_CHARACTERS} \t\x80-\U0010ffff]*+))"
+    rf"<([^<>\" \t]++)>({PARAMETERS})[ \t]*+"
+)
+# Without angle brackets the first semicolon ends the URI, which then has no parameters of its
+# own, and may hold no comma or question mark (RFC 3261 section 20.10).
+_ADDR_SPEC = re.compile(rf"()()([^<>\" \t;,?]++)({PARAMETERS})[ \t]*+")
+_CSEQ = re.compile(rf"([0-9]++)[ \t]++([{TOKEN_CHARACTERS}]++)")
+
+MAX_SEQUENCE_NUMBER = 2**31 - 1  # RFC 3261 section 8.1.1.5
+
+
+class _WithParameters:
+    """A value that ends in ``;name=value`` pairs, split when first asked for."""
+
+    __slots__ = ("_parameters",)
+    _parameters: str | Parameters  # as read, or taken apart
+
+    @property
+    def parameters(self) -> Parameters:
+        """Names in lower case, values as written (quotes kept), None where there is none."""
+        parameters = self._parameters
+        if isinstance(parameters, str):
+            parameters = self._parameters = split_parameters(parameters) if parameters else ()
+        return parameters
+
+    def parameter(self, name: str) -> str | None:
+        """Return a parameter unquoted; "" where it has no value, None where it is absent."""
+        return find_parameter(self.parameters, name)
+
+
+class Via(_WithParameters):
+    """One hop that a request passed. Immutable.
+
+    Parameters
+    ----------
+    protocol
+        "SIP/2.0".
+    transport
+        In upper case, such as "UDP".
+    host, port
+        The sent-by; an IPv6 host has no brackets here.
+    parameters
+        Names in lower case; values as written.
+
+    References
+    ----------
+    RFC 3261 sections 20.42 and 18.2.1; RFC 3581
+    """
+
+    __slots__ = ("host", "port", "protocol", "transport")
+
+    def __init__(
+        self,
+        protocol: str,
+        transport: str,
+        host: str,
+        port: int | None = None,
+        parameters: Parameters | str = (),
+    ) -> None:
+        self.protocol = protocol
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self._parameters = parameters
+
+    @classmethod
+    def parse(cls, text: str) -> Via:
+        """Read one via-parm."""
+        match = _VIA.fullmatch(text)
+        if match is None:
+            raise SipParseError("a Via is malformed", status_hint=400)
+        protocol, transport, host, port, parameters = match.groups()
+        if protocol != "SIP/2.0":
+            protocol = "".join(protocol.split()).upper()
+        if port is not None:
+            port = parse_number(port, maximum=65535, what="a Via port")
+        return cls(protocol, transport.upper(), check_host(host), port, parameters)
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return (
+            f"{self.protocol}/{self.transport} {format_host(self.host)}{port}"
+            f"{format_parameters(self.parameters)}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Via {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Via) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def _facts(self) -> tuple[object, ...]:
+        return (self.protocol, self.transport, self.host, self.port, self.parameters)
+
+    @property
+    def branch(self) -> str | None:
+        """The transaction's identifier."""
+        return find_parameter(self.parameters, "branch")
+
+    @property
+    def received(self) -> str | None:
+        """The source address that the next hop saw, IPv6 without brackets."""
+        value = find_parameter(self.parameters, "received")
+        return value.strip("[]") if value else None
+
+    @property
+    def rport(self) -> str | None:
+        """None where absent, "" where asked for, else the source port (RFC 3581)."""
+        return find_parameter(self.parameters, "rport")
+
+    def with_parameter(self, name: str, value: str | None) -> Via:
+        """Return a copy with one parameter set, in its old place if it had one."""
+        parameters = _with_parameter(self.parameters, name, value)
+        return Via(self.protocol, self.transport, self.host, self.port, parameters)
+
+
+class NameAddr(_WithParameters):
+    """A party: the value of From, To, Contact, Route, Record-Route and their like. Immutable.
+
+    Parameters
+    ----------
+    display_name
+        Without its quotes and escapes; None where there is none.
+    uri
+        The party's URI.
+    parameters
+        The header's parameters (not the URI's); names in lower case, values as written.
+
+    References
+    ----------
+    RFC 3261 sections 20.10 and 25.1
+    """
+
+    __slots__ = ("_name", "_uri")
+    _name: str | None  # a quoted name keeps its quotes until asked for
+    _uri: SipUri | OpaqueUri | re.Match[str]  # checked, or built
+
+    def __init__(
+        self,
+        display_name: str | None,
+        uri: SipUri | OpaqueUri,
+        parameters: Parameters = (),
+    ) -> None:
+        self._name = None if display_name is None else quote(display_name)
+        self._uri = uri
+        self._parameters = parameters
+
+    @classmethod
+    def parse(cls, text: str) -> NameAddr:
+        """Read a name-addr or an addr-spec with its header parameters."""
+        match = _NAME_ADDR.fullmatch(text) or _ADDR_SPEC.fullmatch(text)
+        if match is None:
+            raise SipParseError("a name and address are malformed", status_hint=400)
+        quoted, name, uri, parameters = match.groups()
+        self = cls.__new__(cls)
+        self._name = quoted or name or None
+        self._uri = match_uri(uri)
+        self._parameters = parameters
+        return self
+
+    @property
+    def display_name(self) -> str | None:
+        """The name without its quotes and escapes; None where there is none."""
+        name = self._name
+        if name is None or name[0] == '"':
+            return None if name is None else unquote(name)
+        return name.strip(" \t") or None
+
+    @property
+    def uri(self) -> SipUri | OpaqueUri:
+        """The party's URI."""
+        uri = self._uri
+        if isinstance(uri, re.Match):
+            uri = self._uri = build_uri(uri)
+        return uri
+
+    @property
+    def tag(self) -> str | None:
+        """The dialog's tag of this party."""
+        return find_parameter(self.parameters, "tag")
+
+    def __str__(self) -> str:
+        name = self.display_name
+        shown = "" if name is None else f"{quote(name)} "
+        return f"{shown}<{self.uri}>{format_parameters(self.parameters)}"
+
+    def __repr__(self) -> str:
+        return f"<NameAddr {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NameAddr) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def _facts(self) -> tuple[object, ...]:
+        return (self.display_name, self.uri, self.parameters)
+
+    def with_parameter(self, name: str, value: str | None) -> NameAddr:
+        """Return a copy with one header parameter set."""
+        parameters = _with_parameter(self.parameters, name, value)
+        return NameAddr(self.display_name, self.uri, parameters)
+
+    def with_tag(self, tag: str) -> NameAddr:
+        """Return a copy with that tag."""
+        return self.with_parameter("tag", tag)
+
+
+class CSeq(NamedTuple):
+    """A request's number in its dialog, and its method (RFC 3261 section 20.16)."""
+
+    number: int
+    method: str
+
+    @classmethod
+    def parse(cls, text: str) -> CSeq:
+        """Read a CSeq; the number is below 2**31 (RFC 3261 section 8.1.1.5)."""
+        match = _CSEQ.fullmatch(text)
+        if match is None:
+            raise SipParseError("the CSeq is malformed", status_hint=400)
+        number, method = match.groups()
+        return cls(parse_number(number, maximum=MAX_SEQUENCE_NUMBER, what="the CSeq"), method)
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
+def parse_via_list(lines: Iterable[str]) -> list[Via]:
+    """Read all Via values, topmost first."""
+    vias = []
+    for line in lines:
+        if "," in line:
+            vias += [Via.parse(item) for item in split_commas(line)]
+        else:
+            vias.append(Via.parse(line))
+    return vias
+
+
+def parse_name_addr_list(lines: Iterable[str]) -> list[NameAddr]:
+    """Read all values of Contact, Route and their like, in order."""
+    parties = []
+    for line in lines:
+        if "," in line:
+            parties += [NameAddr.parse(item) for item in split_commas(line)]
+        else:
+            parties.append(NameAddr.parse(line))
+    return parties
+
+
+def _with_parameter(parameters: Parameters, name: str, value: str | None) -> Parameters:
+    changed = dict(parameters)
+    changed[name] = value
+    return tuple(changed.items())
