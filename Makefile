@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-FUZZ_SECONDS ?= 60
+FUZZ_SECONDS ?= 20
 
 # Debian's packages that hold the independent peers of tests/interop.
 PEERS := sipp baresip tshark gst-launch-1.0 ffmpeg espeak-ng ip
@@ -43,7 +43,7 @@ docs: $(VENV)/.dev ## build the documentation; a warning fails
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	echo "docs: docs/_build/html/index.html"
 
-fuzz: $(VENV)/.dev ## hostile input for FUZZ_SECONDS (60)
+fuzz: $(VENV)/.dev ## hostile input, FUZZ_SECONDS (20) for each target
 	@RTPMIX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz
 
 # Away from CI a machine without the peers still tests all the rest; in CI a missing peer fails.
