@@ -274,6 +274,7 @@ class UserAgent:
         *,
         flow: Flow | None = None,
         from_uri: str | None = None,
+        to_uri: str | None = None,
         headers: Iterable[Header] = (),
         body: bytes = b"",
         content_type: str | None = None,
@@ -282,7 +283,8 @@ class UserAgent:
     ) -> int:
         """Send a request and return its number; `Responded` tells its final response.
 
-        Either in the dialog of ``call``, or to ``target`` over ``flow`` as ``from_uri``.
+        Either in the dialog of ``call``, or to ``target`` over ``flow`` as ``from_uri``. To is
+        the target unless ``to_uri`` says otherwise, as REGISTER must (RFC 3261 section 10.2).
         """
         core = self._core
         if method in _OWN_METHODS:
@@ -304,7 +306,7 @@ class UserAgent:
             raise UsageError("a request outside of a call needs target, flow and from_uri")
         self._check_capacity()
         request, branch = self._request_outside(
-            method, target, flow, from_uri, None, headers, body, content_type
+            method, target, flow, from_uri, None, headers, body, content_type, to_uri
         )
         own = OwnRequest(core, None)
         core.layer.send_request(request, branch, flow, own, now)
@@ -341,11 +343,13 @@ class UserAgent:
         headers: Iterable[Header],
         body: bytes,
         content_type: str | None,
+        to_uri: str | None = None,
     ) -> tuple[Request, str]:
         """Compose a request outside of a dialog (section 8.1.1); also return its branch."""
         core = self._core
         try:
             uri = parsed_target(target)
+            to = parsed_target(to_uri) if to_uri is not None else uri
             origin = NameAddr(from_name, parsed_target(from_uri)).with_tag(core.token())
         except SipParseError as error:
             raise UsageError(f"{error}: write it like sip:alice@192.0.2.1") from error
@@ -355,7 +359,7 @@ class UserAgent:
             core.via(flow, branch),
             MAX_FORWARDS,
             ("From", str(origin)),
-            ("To", str(NameAddr(None, uri))),
+            ("To", str(NameAddr(None, to))),
             ("Call-ID", core.token()),
             ("CSeq", f"1 {method}"),
             *([("User-Agent", user_agent)] if user_agent else []),
