@@ -38,7 +38,7 @@ class Inbox:
     def __init__(self, capacity: int = 512) -> None:
         self.capacity = capacity
         self.data: NDArray[np.uint8] = np.zeros((capacity, DATAGRAM), np.uint8)
-        self.views = [memoryview(row) for row in self.data]  # type: ignore[arg-type]
+        self.views = [memoryview(row) for row in self.data]
         self.sizes = [0] * capacity
         self.codes = [0] * capacity
         self.count = 0  # used by `put` only

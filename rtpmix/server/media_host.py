@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rtpmix.mixer.commands import Command, LegStats, MixerEvent
-from rtpmix.mixer.tap import BlockSink
-from rtpmix.server.media_io import Address
+from ..mixer.commands import Command, LegStats, MixerEvent
+from ..mixer.tap import BlockSink
+from .media_io import Address
 
 
 class MediaHost(Protocol):

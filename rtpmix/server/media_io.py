@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rtpmix.mixer.boxes import Inbox, Outbox
+from ..mixer.boxes import Inbox, Outbox
 
 Address = tuple[str, int]
 

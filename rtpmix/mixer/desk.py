@@ -1,0 +1,227 @@
+"""What each command does: the one place that reads them.
+
+Every handler returns None when it is done, or says why it can't be; then nothing has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .commands import (
+    CloseBridge,
+    CloseLeg,
+    CloseSeat,
+    Command,
+    OpenLeg,
+    OpenSource,
+    OpenTap,
+    Play,
+    Record,
+    SendDigits,
+    SetMatrix,
+    StopPlaying,
+    UpdateLeg,
+)
+from .digits import Digits
+from .g711 import LAWS
+from .packetise import Packetiser
+from .playout import Playout
+from .recording import Copies
+from .reports import Reports
+from .rows import NEVER, Kind, Rows
+from .sources import Source
+from .switchboard import Switchboard
+
+MAX_JITTER_MS = 200  # the ring holds 320
+
+
+class Desk:
+    """Carries out commands.
+
+    Attributes
+    ----------
+    sources : dict
+        What each source seat has to say.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        board: Switchboard,
+        playout: Playout,
+        packetiser: Packetiser,
+        digits: Digits,
+        copies: Copies,
+        reports: Reports,
+    ) -> None:
+        self._rows = rows
+        self._board = board
+        self._playout = playout
+        self._packetiser = packetiser
+        self._digits = digits
+        self._copies = copies
+        self._reports = reports
+        self._beat = 0
+        self.sources: dict[int, Source] = {}
+        self._handlers: dict[type[Command], Callable[[Any], str | None]] = {
+            OpenLeg: self._open_leg,
+            UpdateLeg: self._update_leg,
+            CloseLeg: lambda command: self._close(command.leg, {Kind.LEG}),
+            OpenSource: self._open_source,
+            Play: self._play,
+            StopPlaying: self._stop_playing,
+            OpenTap: self._open_tap,
+            CloseSeat: self._close_seat,
+            SetMatrix: board.set_matrix,
+            CloseBridge: lambda command: board.close_bridge(command.bridge),
+            SendDigits: self._send_digits,
+            Record: self._record,
+        }
+
+    def do(self, command: Command, beat: int) -> str | None:
+        """Carry out a command at this beat; return why not, or None."""
+        handler = self._handlers.get(type(command))
+        if handler is None:
+            return f"no such command as {type(command).__name__}"
+        self._beat = beat
+        return handler(command)
+
+    # --------------------------------------------------------------------------------- legs
+
+    def _open_leg(self, command: OpenLeg) -> str | None:
+        why = self._taken(command.leg) or _codec_refusal(command)
+        if why is not None:
+            return why
+        if not 0 <= command.jitter_ms <= MAX_JITTER_MS:
+            return f"a jitter delay of {command.jitter_ms} ms; give 0 to {MAX_JITTER_MS}"
+        rows = self._rows
+        generation = rows.generation
+        row = rows.add(command.leg, Kind.LEG)
+        if rows.generation != generation:
+            self._board.changed_all()
+        self._set_session(row, command)
+        rows.lead[row] = self._playout.beats(command.jitter_ms)
+        rows.timeout_beats[row] = self._playout.beats(command.media_timeout_ms)
+        rows.heard_at[row] = self._beat
+        self._packetiser.open(row, command.ssrc, command.first_sequence, command.first_timestamp)
+        self._reports.open(row, command.leg, command.cname, self._beat)
+        self._board.enter(row)
+        return None
+
+    def _update_leg(self, command: UpdateLeg) -> str | None:
+        row = self._row(command.leg, Kind.LEG)
+        if row is None:
+            return f"no leg {command.leg}"
+        why = _codec_refusal(command)
+        if why is not None:
+            return why
+        rows = self._rows
+        if rows.law[row] != LAWS[command.codec]:
+            rows.ring_slot[row] = -NEVER  # what waits there is coded in the old law
+        if command.sends and not rows.sends[row]:
+            rows.marker[row] = True
+        if command.receives and not rows.receives[row]:
+            rows.heard_at[row] = self._beat  # the media timeout starts anew
+            rows.media_lost[row] = False
+        self._set_session(row, command)
+        self._board.changed(int(rows.phase[row]))
+        return None
+
+    def _set_session(self, row: int, command: OpenLeg | UpdateLeg) -> None:
+        rows = self._rows
+        dtmf = command.dtmf_payload_type
+        rows.law[row] = LAWS[command.codec]
+        rows.payload_type[row] = command.payload_type
+        rows.dtmf_payload_type[row] = -1 if dtmf is None else dtmf
+        rows.sends[row] = command.sends
+        rows.receives[row] = command.receives
+
+    def _close(self, seat: int, kinds: set[Kind]) -> str | None:
+        row = self._rows.of_seat.get(seat)
+        if row is None or self._rows.kind[row] not in kinds or seat in self._board.closing:
+            return f"no seat {seat}"
+        self._board.remove(seat)
+        return None
+
+    # ---------------------------------------------------------------------- sources and taps
+
+    def _open_source(self, command: OpenSource) -> str | None:
+        why = self._taken(command.source)
+        if why is None:
+            self._add(command.source, Kind.SOURCE)
+            self.sources[command.source] = Source()
+        return why
+
+    def _play(self, command: Play) -> str | None:
+        source = self.sources.get(command.source)
+        return f"no source {command.source}" if source is None else source.play(command)
+
+    def _stop_playing(self, command: StopPlaying) -> str | None:
+        source = self.sources.get(command.source)
+        if source is None:
+            return f"no source {command.source}"
+        source.stop()
+        return None
+
+    def _open_tap(self, command: OpenTap) -> str | None:
+        why = self._taken(command.tap)
+        if why is not None:
+            return why
+        if command.follow is not None:
+            return self._copies.follow(command)
+        self._add(command.tap, Kind.TAP)
+        return None
+
+    def _close_seat(self, command: CloseSeat) -> str | None:
+        if self._copies.unfollow(command.seat):
+            return None
+        return self._close(command.seat, {Kind.SOURCE, Kind.TAP})
+
+    def _add(self, seat: int, kind: Kind) -> None:
+        generation = self._rows.generation
+        self._rows.add(seat, kind)
+        if self._rows.generation != generation:
+            self._board.changed_all()
+
+    # --------------------------------------------------------------------------------- others
+
+    def _send_digits(self, command: SendDigits) -> str | None:
+        row = self._row(command.leg, Kind.LEG)
+        return f"no leg {command.leg}" if row is None else self._digits.send(row, command)
+
+    def _record(self, command: Record) -> str | None:
+        row = self._row(command.leg, Kind.LEG)
+        if row is None:
+            return f"no leg {command.leg}"
+        if command.on:
+            self._copies.recorded[command.leg] = None
+        else:
+            self._copies.recorded.pop(command.leg, None)
+        self._board.changed(int(self._rows.phase[row]))
+        return None
+
+    def _row(self, seat: int, kind: Kind) -> int | None:
+        row = self._rows.of_seat.get(seat)
+        return row if row is not None and self._rows.kind[row] == kind else None
+
+    def _taken(self, seat: int) -> str | None:
+        if seat in self._rows.of_seat or self._copies.known(seat):
+            return f"seat {seat} is open already"
+        return None
+
+
+def _codec_refusal(command: OpenLeg | UpdateLeg) -> str | None:
+    """Say what is wrong with a session's numbers, or None."""
+    if command.codec not in LAWS:
+        return f"codec {command.codec!r}; give PCMU or PCMA"
+    kinds = [command.payload_type]
+    if command.dtmf_payload_type is not None:
+        kinds.append(command.dtmf_payload_type)
+    # 64 to 95 would be taken for RTCP on a shared port (RFC 5761 section 4).
+    if any(not 0 <= kind <= 127 or 64 <= kind <= 95 for kind in kinds):
+        return "a payload type outside 0-63 and 96-127"
+    if len(set(kinds)) != len(kinds):
+        return "audio and telephone-event with one payload type"
+    return None

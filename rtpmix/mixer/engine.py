@@ -1,0 +1,390 @@
+"""The media engine: commands and datagrams in, packets and events out, one beat at a time.
+
+Theory of operation. A ptime (20 ms, 160 samples) is divided into *phases*; each bridge ticks on its
+own phase, each beat is the tick of one of them. At a beat a host
+
+1. hands over the commands that came (`submit`),
+2. fills `inbox` and calls `receive`, some times over,
+3. calls `tick` and sends what it returns,
+4. takes `events` and `blocks` away.
+
+Everything is arrays with one row a seat (`rows`), worked on by a fixed number of numpy calls a
+tick. There is no clock here: beat *k* is media sample ``k * 160 / phases``, and a host that runs
+late only runs late; one that has slept too long says so with `skip`.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from . import g711
+from .boxes import Inbox, Outbox
+from .commands import (
+    Command,
+    CommandRefused,
+    LegClosed,
+    LegStats,
+    MediaLost,
+    MediaSeen,
+    MixerEvent,
+    Played,
+)
+from .conceal import conceal
+from .desk import Desk
+from .digits import Digits
+from .gains import to_samples
+from .layout import Layout
+from .packetise import Packetiser
+from .playout import Playout
+from .receive import Receiver
+from .recording import Copies
+from .reports import Reports
+from .rows import FRAME, Kind, Numbers, Rows
+from .stream import Stream
+from .switchboard import Switchboard
+from .tap import TapBlock
+
+WATCH_MS = 100  # how often media timeouts are looked at
+TRIM_MS = 500  # window of the playout buffer's search for delay that nobody needs
+CLOCK_HZ = 8000
+
+
+class Engine:
+    """Mixes every bridge of one media host.
+
+    Parameters
+    ----------
+    phases
+        Beats in a ptime: 1, 2, 4, 5, 8, 10 or 20.
+    capacity
+        Rows to begin with; it doubles when they are used up.
+    batch
+        Datagrams that one `receive` takes.
+    epoch
+        Wall-clock time (seconds since 1970) of sample 0, for RTCP.
+    source
+        Randomness for the spacing of RTCP reports.
+
+    Attributes
+    ----------
+    inbox
+        To be filled before `receive`.
+    beat
+        The number of the next `tick`.
+    """
+
+    def __init__(
+        self,
+        *,
+        phases: int = 4,
+        capacity: int = 64,
+        batch: int = 512,
+        epoch: float = 0.0,
+        source: random.Random | None = None,
+    ) -> None:
+        if phases not in (1, 2, 4, 5, 8, 10, 20):
+            raise UsageError(
+                f"{phases} phases don't divide 160 samples; give 1, 2, 4, 5, 8, 10, 20"
+            )
+        self.phases = phases
+        self.beat_samples = FRAME // phases
+        self.beat = 0
+        self.inbox = Inbox(batch)
+        self.rows = Rows(capacity)
+        self._events: list[MixerEvent] = []
+        self._board = Switchboard(self.rows, phases, self._events)
+        self._digits = Digits(self.rows, self._board, self._events)
+        self._digits.now = lambda: self.sample
+        self._playout = Playout(self.rows, phases)
+        self._stream = Stream(self.rows, self._playout, self._digits.take)
+        self._receiver = Receiver(self.rows, self.inbox, self._playout, self._stream)
+        self._packetiser = Packetiser(self.rows, phases)
+        self._copies = Copies(self.rows, self._board, self._events)
+        self._reports = Reports(
+            self.rows,
+            self._stream,
+            self._events,
+            beat_samples=self.beat_samples,
+            epoch=epoch,
+            source=source or random.Random(0),
+        )
+        self._desk = Desk(
+            rows=self.rows,
+            board=self._board,
+            playout=self._playout,
+            packetiser=self._packetiser,
+            digits=self._digits,
+            copies=self._copies,
+            reports=self._reports,
+        )
+        self._sending: list[Numbers] = [np.zeros(0, np.int64)] * phases  # places in the layout
+        self._sent: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * phases
+        self._watch_beats = self._playout.beats(WATCH_MS)
+        self._trim_beats = self._playout.beats(TRIM_MS)
+
+    # ---------------------------------------------------------------------------------- in
+
+    @property
+    def sample(self) -> int:
+        """The media position of the next tick."""
+        return self.beat * self.beat_samples
+
+    def submit(self, command: Command) -> None:
+        """Take a command. What can't be done comes out as `CommandRefused`; nothing is raised."""
+        why = self._desk.do(command, self.beat)
+        if why is not None:
+            self._events.append(CommandRefused(self.sample, command, why))
+
+    def receive(self, count: int) -> None:
+        """Take the first ``count`` datagrams of the inbox, at most one a row and kind."""
+        self.inbox.count = 0
+        if not count:
+            return
+        receiver = self._receiver
+        receiver.take(count, self.beat)
+        for row in receiver.first_heard:
+            self._events.append(MediaSeen(self.sample, int(self.rows.seat[row])))
+        receiver.first_heard.clear()
+        for row, datagram in receiver.reports:
+            self._reports.take(row, datagram, self.beat)
+        receiver.reports.clear()
+        for row in self._stream.restarted:
+            self._digits.restart(row)
+        self._stream.restarted.clear()
+
+    def skip(self, frames: int) -> None:
+        """Leave out whole frames after a stall: RTP timestamps and playout stay on the clock."""
+        self.beat += frames * self.phases
+        legs = self.rows.kind == Kind.LEG
+        self.rows.timestamp_out[legs] += frames * FRAME
+
+    def send_failed(self, row: int) -> None:
+        """Count a datagram of this row that the network did not take."""
+        self.rows.send_errors[row] += 1
+
+    # -------------------------------------------------------------------------------- tick
+
+    def tick(self) -> Outbox:
+        """Mix one frame of the phase whose turn it is; return what to send."""
+        beat, rows = self.beat, self.rows
+        phase = beat % self.phases
+        at = self.sample
+        self._board.commit(phase, at)
+        layout, is_new = self._board.layout(phase)
+        if is_new:
+            self._arrange(phase, layout)
+        spoken, present = self._listen(layout, beat, at)
+        heard = self._mix(layout, spoken)
+        codes = self._encode(layout, heard)
+        outbox = self._packetiser.write(phase, codes[self._sending[phase]])
+        if self._digits.saying:
+            self._say_digits(layout, phase, codes, outbox)
+        self._copies.take(layout, at, spoken, heard, codes, present, self._sent[phase])
+        legs = layout.rows[layout.legs]
+        rows.timestamp_out[legs] += FRAME
+        rows.ticked_at[legs] = beat
+        self._board.finish(phase, at)
+        self._housekeeping(beat, outbox)
+        self._close_freed(outbox)
+        self.beat = beat + 1
+        return outbox
+
+    def _listen(
+        self, layout: Layout, beat: int, at: int
+    ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """Return this frame of every row, and which of them really came."""
+        codes, present, missing = self._playout.take(layout.rows, beat)
+        spoken = g711.decode(codes, g711.PCMU)
+        if layout.alaw.size:
+            spoken[layout.alaw] = g711.decode(codes[layout.alaw], g711.PCMA)
+        conceal(self.rows, layout.rows, spoken, present, missing, beat)
+        for row in layout.sources:
+            place, seat = layout.positions[row], int(self.rows.seat[row])
+            for token in self._desk.sources[seat].next_frame(spoken[place]):
+                self._events.append(Played(at + FRAME, seat, token))
+        return spoken, present
+
+    def _mix(self, layout: Layout, spoken: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Return this frame of every listener; silence for rows without a bridge."""
+        heard = np.zeros(spoken.shape, np.int16)
+        if layout.mixed:
+            clipped = to_samples(layout.mix(spoken), heard[: layout.mixed])
+            if clipped is not None:
+                self.rows.clipped[layout.rows[: layout.mixed]] += clipped
+        return heard
+
+    def _encode(self, layout: Layout, heard: NDArray[np.int16]) -> NDArray[np.uint8]:
+        codes = g711.encode(heard, g711.PCMU)
+        if layout.alaw.size:
+            codes[layout.alaw] = g711.encode(heard[layout.alaw], g711.PCMA)
+        return codes
+
+    def _arrange(self, phase: int, layout: Layout) -> None:
+        """Find out who sends audio in a phase, after its layout has changed."""
+        sends = self.rows.sends[layout.rows]
+        if self._digits.saying:
+            sends &= ~np.isin(layout.rows, list(self._digits.saying))
+        self._sending[phase] = np.flatnonzero(sends)
+        self._sent[phase] = sends
+        self._packetiser.arrange(phase, layout.rows[sends])
+
+    def _say_digits(
+        self, layout: Layout, phase: int, codes: NDArray[np.uint8], outbox: Outbox
+    ) -> None:
+        """Send an event, or audio in a pause, to each leg of this phase that digits are said to."""
+        rows = self.rows
+        for row in [row for row in self._digits.saying if row in layout.positions]:
+            if not rows.sends[row]:
+                continue
+            event = self._digits.next_packet(row)
+            if event is not None:
+                packet = self._packetiser.one(
+                    row,
+                    payload_type=int(rows.dtmf_payload_type[row]),
+                    payload=event.payload,
+                    timestamp=event.timestamp,
+                    marker=event.marker,
+                )
+            else:
+                packet = self._packetiser.one(
+                    row,
+                    payload_type=int(rows.payload_type[row]),
+                    payload=codes[layout.positions[row]].tobytes(),
+                    timestamp=int(rows.timestamp_out[row]),
+                    marker=False,
+                )
+            outbox.extra.append((row, packet, False))
+
+    def _housekeeping(self, beat: int, outbox: Outbox) -> None:
+        """Do what has no frame: digits without an end, RTCP, media timeouts, idle delay."""
+        self._digits.expire()
+        outbox.extra += self._reports.due(beat)
+        if beat % self._watch_beats == 0:
+            self._watch(beat)
+        if beat % self._trim_beats == 0:
+            self._playout.trim()
+
+    def _watch(self, beat: int) -> None:
+        """Tell of legs that have not been heard for their timeout."""
+        rows = self.rows
+        idle = beat - rows.heard_at
+        watched = (rows.timeout_beats > 0) & rows.receives & ~rows.media_lost
+        for row in np.flatnonzero(watched & (idle >= rows.timeout_beats)).tolist():
+            rows.media_lost[row] = True
+            rows.media_seen[row] = False
+            idle_ms = int(idle[row]) * self.beat_samples * 1000 // CLOCK_HZ
+            self._events.append(MediaLost(self.sample, int(rows.seat[row]), idle_ms))
+
+    def _close_freed(self, outbox: Outbox) -> None:
+        """Say goodbye for the seats that have closed and faded out, and give back their rows."""
+        freed = self._board.freed
+        if not freed:
+            return
+        for seat in freed:
+            row = self.rows.of_seat[seat]
+            if self.rows.kind[row] == Kind.LEG:
+                goodbye = self._reports.goodbye(row, self.beat)
+                if goodbye is not None and self.rows.sends[row]:
+                    outbox.extra.append(goodbye)
+                self._events.append(LegClosed(self.sample, seat, self._stats(row)))
+            self._stream.forget(row)
+            self._digits.forget(row)
+            self._reports.forget(row)
+            self._copies.forget(seat)
+            self._desk.sources.pop(seat, None)
+            self._board.closing.discard(seat)
+            self.rows.remove(seat)
+        freed.clear()
+
+    # --------------------------------------------------------------------------------- out
+
+    def take_events(self) -> list[MixerEvent]:
+        """Return what happened since the last call, in order."""
+        events = self._events[:]
+        self._events.clear()
+        return events
+
+    def take_blocks(self) -> list[TapBlock]:
+        """Return the recorded frames since the last call."""
+        blocks = self._copies.blocks[:]
+        self._copies.blocks.clear()
+        return blocks
+
+    def row_of(self, leg: int) -> int | None:
+        """Return the row of an open leg."""
+        row = self.rows.of_seat.get(leg)
+        return row if row is not None and self.rows.kind[row] == Kind.LEG else None
+
+    def legs(self) -> list[int]:
+        """Return the legs that are open."""
+        rows = self.rows
+        return [leg for leg, row in rows.of_seat.items() if rows.kind[row] == Kind.LEG]
+
+    def leg_stats(self, leg: int) -> LegStats | None:
+        """Return a leg's counters; None when it isn't open."""
+        row = self.row_of(leg)
+        return None if row is None else self._stats(row)
+
+    def _stats(self, row: int) -> LegStats:
+        rows = self.rows
+        lost = int(rows.lost_before[row])
+        if rows.ssrc_in[row] >= 0:
+            lost += self._stream.lost_in_stream(row)
+        fraction, round_trip = self._reports.figures(row)
+        return LegStats(
+            received=int(rows.received[row]),
+            played=int(rows.played[row]),
+            concealed=int(rows.concealed[row]),
+            late=int(rows.late[row]),
+            lost=max(0, lost),
+            duplicate=int(rows.duplicate[row]),
+            reordered=int(rows.reordered[row]),
+            dropped=int(rows.dropped[row]),
+            sent=int(rows.sent[row]),
+            send_errors=int(rows.send_errors[row]),
+            clipped=int(rows.clipped[row]),
+            digits=int(rows.digits[row]),
+            jitter_ms=int(rows.jitter_q4[row]) / (16 * 8),
+            remote_lost_fraction=fraction,
+            round_trip_ms=round_trip,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counts of what is open, and sums of what the open legs counted."""
+        rows = self.rows
+        legs = rows.kind == Kind.LEG
+        sums = {name: _sum(getattr(rows, name), legs) for name in _SUMMED}
+        return {
+            "legs": int(np.count_nonzero(legs)),
+            "sources": int(np.count_nonzero(rows.kind == Kind.SOURCE)),
+            "taps": int(np.count_nonzero(rows.kind == Kind.TAP)),
+            "bridges": len(self._board.bridges),
+            "beat": self.beat,
+            **sums,
+        }
+
+
+_SUMMED = (
+    "received",
+    "played",
+    "concealed",
+    "late",
+    "duplicate",
+    "reordered",
+    "dropped",
+    "trimmed",
+    "sent",
+    "send_errors",
+    "clipped",
+)
+
+
+def _sum(column: Numbers, legs: NDArray[np.bool_]) -> int:
+    """Sum a column over the legs; another thread may be growing the arrays meanwhile."""
+    size = min(len(column), len(legs))
+    return int(column[:size][legs[:size]].sum())

@@ -1,0 +1,120 @@
+"""The order in which the rows of one phase are mixed: bridges of one size side by side.
+
+Bridges of a size become one (bridges, seats, seats) stack, mixed by one call. A layout holds until
+a bridge of its phase changes or a seat comes or goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bridge import Bridge
+from .g711 import PCMA
+from .gains import Exact, coefficients_of_frame, mix_ramp
+from .rows import FRAME, Kind, Numbers, Rows
+
+# Recorded legs, their places, their laws, and who contributes to what each hears
+Recorded = tuple[tuple[int, ...], Numbers, tuple[str, ...], tuple[tuple[int, ...], ...]]
+
+
+@dataclass(slots=True)
+class Group:
+    """Bridges of one size: rows ``start`` to ``stop`` of the layout."""
+
+    start: int
+    stop: int
+    size: int
+    gains: Exact  # (bridges, size, size)
+
+
+@dataclass(slots=True)
+class Layout:
+    """What one phase mixes.
+
+    Attributes
+    ----------
+    rows : (n,) int64 ndarray
+        Rows in mixing order: bridges by size, then those without a bridge.
+    mixed
+        How many of them sit in a bridge.
+    positions
+        Row -> its place in ``rows``.
+    legs, sending, alaw : int64 ndarray
+        Places in ``rows``: of legs, of legs that send, of rows whose law is A-law.
+    """
+
+    rows: Numbers
+    mixed: int
+    groups: list[Group]
+    ramping: list[tuple[Bridge, int]]  # with the place of the first seat
+    positions: dict[int, int]
+    legs: Numbers
+    alaw: Numbers
+    sources: list[int] = field(default_factory=list)  # rows
+    taps: list[int] = field(default_factory=list)
+    recorded: Recorded | None = None  # filled in by whoever records
+
+    def mix(self, spoken: NDArray[np.int16]) -> Exact:
+        """Mix one frame of every bridge.
+
+        Parameters
+        ----------
+        spoken : (n, 160) int16 ndarray
+            One frame a row, in layout order.
+
+        Returns
+        -------
+        (mixed, 160) float64 ndarray
+            Q15 sums, exact.
+        """
+        talk = spoken[: self.mixed].astype(np.float64)
+        heard = np.empty_like(talk)
+        for group in self.groups:
+            shape = (-1, group.size, FRAME)
+            part = talk[group.start : group.stop].reshape(shape)
+            np.matmul(group.gains, part, out=heard[group.start : group.stop].reshape(shape))
+        for bridge, start in self.ramping:
+            ramp = bridge.ramp
+            if ramp is not None:
+                place = slice(start, start + len(bridge.seats))
+                coefficients = coefficients_of_frame(ramp.ramp_ms, ramp.position, FRAME)
+                heard[place] = mix_ramp(talk[place], bridge.gains, ramp.targets, coefficients)
+        return heard
+
+
+def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout:
+    """Arrange the bridges of a phase, and the rows of the phase that sit in none."""
+    by_size: dict[int, list[Bridge]] = {}
+    for bridge in bridges:
+        if bridge.seats:
+            by_size.setdefault(len(bridge.seats), []).append(bridge)
+    order: list[int] = []
+    groups: list[Group] = []
+    ramping: list[tuple[Bridge, int]] = []
+    for size, members in sorted(by_size.items()):
+        start = len(order)
+        for bridge in members:
+            if bridge.ramp is not None:
+                ramping.append((bridge, len(order)))
+            order.extend([rows.of_seat[seat] for seat in bridge.seats])
+        gains = np.stack([bridge.gains for bridge in members])
+        groups.append(Group(start, len(order), size, gains))
+    mixed = len(order)
+    order.extend(loose)
+    index = np.array(order, np.int64)
+    kinds = rows.kind[index]
+    return Layout(
+        rows=index,
+        mixed=mixed,
+        groups=groups,
+        ramping=ramping,
+        positions={row: place for place, row in enumerate(order)},
+        legs=np.flatnonzero(kinds == Kind.LEG),
+        alaw=np.flatnonzero(rows.law[index] == PCMA),
+        sources=index[kinds == Kind.SOURCE].tolist(),
+        taps=index[kinds == Kind.TAP].tolist(),
+    )

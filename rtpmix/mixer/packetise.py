@@ -1,0 +1,90 @@
+"""RTP out: one SSRC, sequence +1 and timestamp +160 a packet, for a leg's whole life.
+
+Headers of all rows are written at once through strided views on the packet array; each packet is
+sent from where it lies.
+
+References
+----------
+RFC 3550 section 5.1; RFC 3551 section 4.1 (marker on the first packet of a talkspurt)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .boxes import Outbox
+from .rows import FRAME, HEADER, Numbers, Rows
+
+VERSION_2 = 0x80
+MARKER = 0x80
+
+
+class Packetiser:
+    """Writes the packets of a phase and keeps the list of what to send."""
+
+    def __init__(self, rows: Rows, phases: int) -> None:
+        self._rows = rows
+        self._outboxes = [Outbox(phase=phase) for phase in range(phases)]
+        self._indices: list[Numbers] = [np.zeros(0, np.int64)] * phases
+
+    def open(self, row: int, ssrc: int, sequence: int, timestamp: int) -> None:
+        """Set a row's RTP identity."""
+        rows = self._rows
+        rows.ssrc_out[row] = ssrc
+        rows.sequence_out[row] = sequence
+        rows.timestamp_out[row] = timestamp
+        rows.packets[row, 0] = VERSION_2
+        rows.marker[row] = True
+        rows.header_ssrc[row] = ssrc
+
+    def arrange(self, phase: int, index: Numbers) -> None:
+        """Set the rows that send in a phase; rebuilds its list only when they changed."""
+        outbox = self._outboxes[phase]
+        rows = self._rows
+        self._indices[phase] = index
+        outbox.rows = index.tolist()
+        outbox.views = [rows.views[row] for row in outbox.rows]
+        outbox.version += 1
+
+    def write(self, phase: int, codes: NDArray[np.uint8]) -> Outbox:
+        """Fill in the packets of a phase.
+
+        Parameters
+        ----------
+        codes : (n, 160) uint8 ndarray
+            Payloads of the rows given to `arrange`, in that order.
+        """
+        rows = self._rows
+        index = self._indices[phase]
+        rows.packets[index, HEADER:] = codes
+        rows.packets[index, 1] = rows.payload_type[index] | rows.marker[index] * np.int64(MARKER)
+        rows.marker[index] = False
+        rows.header_sequence[index] = rows.sequence_out[index] & 0xFFFF
+        rows.header_timestamp[index] = rows.timestamp_out[index] & 0xFFFF_FFFF
+        rows.sequence_out[index] += 1
+        rows.sent[index] += 1
+        rows.octets_out[index] += FRAME
+        outbox = self._outboxes[phase]
+        outbox.extra.clear()
+        return outbox
+
+    def one(
+        self, row: int, *, payload_type: int, payload: bytes, timestamp: int, marker: bool
+    ) -> bytes:
+        """Return a packet of another kind with the row's next sequence number."""
+        rows = self._rows
+        sequence = int(rows.sequence_out[row]) & 0xFFFF
+        rows.sequence_out[row] += 1
+        rows.sent[row] += 1
+        rows.octets_out[row] += len(payload)
+        rows.marker[row] = False
+        return b"".join(
+            (
+                bytes((VERSION_2, payload_type | (MARKER if marker else 0))),
+                sequence.to_bytes(2, "big"),
+                (timestamp & 0xFFFF_FFFF).to_bytes(4, "big"),
+                int(rows.ssrc_out[row]).to_bytes(4, "big"),
+                payload,
+            )
+        )

@@ -1,0 +1,156 @@
+"""The playout buffer: which frame of a leg is due at which beat.
+
+A slot is one ptime of a leg's timeline; slot 0 begins at ``slot_timestamp``. At a beat the slot
+due is ``(beat - origin) // phases``, a function of the clock alone: a stalled host, a leg that
+moves to a bridge of another phase and a lost packet change nothing about what is due when. Delay
+therefore can't creep in; it changes only where this module moves ``origin``, on purpose:
+
+* `anchor`: a new stream, or a jump of its timestamps; at once.
+* `trim`: packets came earlier than they need to for a whole window, so the delay that a burst or a
+  slow start left behind is cut, in whole frames.
+
+The ring keeps G.711 codes, undecoded. ``lead`` is the delay aimed at, a number of each leg: that is
+where an adaptive depth will put its estimate.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .g711 import SILENCE
+from .rows import FRAME, NEVER, SLOTS, Numbers, Rows
+
+JUMP_SLOTS = 50  # so far behind, a packet is no late packet but another timeline: 1 s
+LATE_MS = 100  # packets late for so long: the timeline has moved
+
+
+class Playout:
+    """Places payloads in rings and takes the frames that are due.
+
+    Parameters
+    ----------
+    phases
+        Beats in a ptime; a beat is ``160 // phases`` samples.
+    """
+
+    def __init__(self, rows: Rows, phases: int) -> None:
+        self._rows = rows
+        self.phases = phases
+        self.beat_samples = FRAME // phases
+        self._late_beats = LATE_MS * 8 // self.beat_samples
+
+    def beats(self, ms: int) -> int:
+        """Return a time in beats, rounded up."""
+        return -(-ms * 8 // self.beat_samples)
+
+    def next_slot(self, row: int, beat: int) -> int:
+        """Return the first slot that a packet arriving now is not too late for."""
+        rows = self._rows
+        tick = beat + (int(rows.phase[row]) - beat) % self.phases
+        due = (tick - int(rows.origin[row])) // self.phases
+        return max(due, int(rows.played_slot[row]) + 1)
+
+    def anchor(self, row: int, timestamp: int, beat: int, size: int) -> None:
+        """Begin a timeline with the packet that has just arrived.
+
+        Packets that don't fill whole frames need a longer lead: the end of a frame comes up to
+        ``160 - gcd(size, 160)`` samples after its begin.
+        """
+        rows = self._rows
+        extra = FRAME - math.gcd(size, FRAME)
+        rows.slot_timestamp[row] = timestamp
+        rows.origin[row] = beat + rows.lead[row] - (-extra // self.beat_samples)
+        rows.played_slot[row] = -NEVER
+        rows.ring_slot[row] = -NEVER
+        rows.least_slack[row] = NEVER
+        rows.late_since[row] = NEVER
+
+    def place(self, row: int, timestamp: int, payload: bytes, beat: int, newest: bool) -> bool:
+        """Put a payload of any size where its timestamp says; False when it came too late.
+
+        ``newest``: no packet with a higher sequence number came before it. Only such a packet may
+        move the timeline.
+        """
+        rows = self._rows
+        if rows.origin[row] == NEVER:
+            self.anchor(row, timestamp, beat, len(payload))
+        offset = timestamp - int(rows.slot_timestamp[row])
+        ahead = offset // FRAME - self.next_slot(row, beat)
+        last = (offset + len(payload) - 1) // FRAME - self.next_slot(row, beat)
+        if newest and (ahead >= SLOTS or last < 0) and self._moved(row, last, beat):
+            self.anchor(row, timestamp, beat, len(payload))
+            offset = ahead = last = 0
+        elif last >= 0:
+            rows.late_since[row] = NEVER
+        if last < 0 or ahead >= SLOTS:
+            return False
+        slack = int(rows.origin[row]) + offset // FRAME * self.phases - beat
+        rows.least_slack[row] = min(int(rows.least_slack[row]), slack)
+        self._write(row, offset, payload, self.next_slot(row, beat))
+        return True
+
+    def _moved(self, row: int, last: int, beat: int) -> bool:
+        """Whether a newest packet out of the window means that the timeline has moved.
+
+        Late packets in a row may also come out of a queue that filled while this host stalled;
+        they are done with before `LATE_MS`.
+        """
+        rows = self._rows
+        if last >= 0 or last < -JUMP_SLOTS:
+            return True
+        late_since = min(int(rows.late_since[row]), beat)
+        rows.late_since[row] = late_since
+        nothing_comes = int(rows.missing_run[row]) * FRAME >= LATE_MS * 8
+        return nothing_comes or beat - late_since >= self._late_beats
+
+    def _write(self, row: int, offset: int, payload: bytes, first: int) -> None:
+        """Copy the parts of a payload to the slots they belong to."""
+        rows = self._rows
+        codes = np.frombuffer(payload, np.uint8)
+        position = 0
+        while position < len(codes):
+            slot, begin = divmod(offset + position, FRAME)
+            part = codes[position : position + FRAME - begin]
+            position += len(part)
+            if not first <= slot < first + SLOTS:
+                continue
+            place = slot % SLOTS
+            if rows.ring_slot[row, place] != slot:
+                rows.ring_slot[row, place] = slot
+                rows.ring[row, place] = SILENCE[int(rows.law[row])]
+            rows.ring[row, place, begin : begin + len(part)] = part
+
+    def take(
+        self, index: Numbers, beat: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Take the frames due at this beat.
+
+        Returns
+        -------
+        codes : (n, 160) uint8 ndarray
+            Undefined where ``present`` is false.
+        present : (n,) bool ndarray
+            Whether the frame had come.
+        missing : (n,) bool ndarray
+            Whether it should have: the stream has begun, and the frame was not played before.
+        """
+        rows = self._rows
+        slot = (beat - rows.origin[index]) // self.phases
+        place = slot % SLOTS
+        fresh = slot > rows.played_slot[index]
+        present = (rows.ring_slot[index, place] == slot) & fresh
+        started = slot >= 0  # far below where no stream is anchored
+        rows.played_slot[index] = np.maximum(slot, rows.played_slot[index])
+        return rows.ring[index, place], present, started & fresh & ~present
+
+    def trim(self) -> None:
+        """Cut the delay that nobody needs. Call once a window of about half a second."""
+        rows = self._rows
+        excess = (rows.least_slack - rows.lead) // self.phases
+        index = np.flatnonzero((rows.least_slack < NEVER) & (excess > 0))
+        rows.origin[index] -= excess[index] * self.phases
+        rows.trimmed[index] += excess[index]
+        rows.least_slack[:] = NEVER

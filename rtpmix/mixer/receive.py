@@ -1,0 +1,147 @@
+"""A batch of datagrams at once: the next packet of each running stream, in a fixed number of calls.
+
+Theory of operation. Nearly every datagram is the next packet of a stream that runs: 172 octets, a
+plain header, the expected payload type and SSRC, the next sequence number, a timestamp on the
+frame grid, a slot in the window. Those are found by comparing whole columns, and their payloads go
+to the rings in one assignment. Whatever is different in any way goes through `Stream.take`, which
+knows every rule; the rules here are its restriction to the plain case.
+
+References
+----------
+RFC 3550 sections 5.1, 6.4.1, appendices A.1 and A.8; RFC 5761 section 4
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rtp.reception import next_jitter
+from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS
+from .boxes import DATAGRAM, Inbox
+from .playout import Playout
+from .rows import FRAME, HEADER, NEVER, PACKET, SLOTS, Kind, Numbers, Rows
+from .stream import Stream
+
+_HALF_CIRCLE = TIMESTAMP_MODULUS // 2
+_PLAIN = 0x80  # version 2, no padding, no extension, no CSRC
+
+
+class Receiver:
+    """Takes what the inbox holds.
+
+    Attributes
+    ----------
+    reports : list of (row, bytes)
+        RTCP datagrams of the last batch, for whoever reads them.
+    first_heard : list of int
+        Rows whose first packet, or first after a media timeout, came in the last batch.
+    """
+
+    def __init__(self, rows: Rows, inbox: Inbox, playout: Playout, stream: Stream) -> None:
+        self._rows = rows
+        self._inbox = inbox
+        self._playout = playout
+        self._stream = stream
+        self.reports: list[tuple[int, bytes]] = []
+        self.first_heard: list[int] = []
+
+    def take(self, count: int, beat: int) -> None:
+        """Take the first ``count`` datagrams of the inbox.
+
+        No two of them are of the same row and kind. Whatever they hold, this never raises.
+        """
+        inbox = self._inbox
+        codes = np.array(inbox.codes[:count], np.int64)
+        sizes = np.array(inbox.sizes[:count], np.int64)
+        words = inbox.data[:count, :HEADER].copy().view(">u4").astype(np.int64)
+        rows = codes >> 1
+        plain, slots, timestamps = self._find_plain(rows, words, beat)
+        plain &= (sizes == PACKET) & (codes & 1 == 0)
+        index = np.flatnonzero(plain)
+        if index.size:
+            self._take_plain(index, rows[index], slots[index], timestamps[index], words, beat)
+        if index.size < count:
+            for i in np.flatnonzero(~plain).tolist():
+                self._take_other(
+                    int(rows[i]), int(codes[i]) & 1, inbox.views[i], int(sizes[i]), beat
+                )
+
+    def _find_plain(
+        self, index: Numbers, words: Numbers, beat: int
+    ) -> tuple[NDArray[np.bool_], Numbers, Numbers]:
+        """Return which packets are plain, with the slot and the extended timestamp of each."""
+        rows = self._rows
+        phases = self._playout.phases
+        first = words[:, 0]
+        reference = rows.extended_timestamp[index]
+        step = ((words[:, 1] - reference + _HALF_CIRCLE) & (TIMESTAMP_MODULUS - 1)) - _HALF_CIRCLE
+        timestamp = reference + step
+        slot, rest = np.divmod(timestamp - rows.slot_timestamp[index], FRAME)
+        # The first slot that is not too late, as in `Playout.next_slot`.
+        tick = beat + (rows.phase[index] - beat) % phases
+        due = (tick - rows.origin[index]) // phases
+        ahead = slot - np.maximum(due, rows.played_slot[index] + 1)
+        next_number = (first - rows.extended_sequence[index]) & (SEQUENCE_MODULUS - 1)
+        plain = (first >> 24 == _PLAIN) & (first >> 16 & 0x7F == rows.payload_type[index])
+        plain &= (words[:, 2] == rows.ssrc_in[index]) & (next_number == 1) & rows.receives[index]
+        plain &= (rest == 0) & (ahead >= 0) & (ahead < SLOTS) & (step == FRAME)
+        return plain, slot, timestamp
+
+    def _take_plain(
+        self,
+        index: Numbers,
+        at: Numbers,
+        slots: Numbers,
+        timestamps: Numbers,
+        words: Numbers,
+        beat: int,
+    ) -> None:
+        """Store the payloads of plain packets and count them."""
+        rows = self._rows
+        places = slots % SLOTS
+        rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
+        rows.ring_slot[at, places] = slots
+        rows.extended_sequence[at] += 1
+        rows.extended_timestamp[at] = timestamps
+        rows.seen[at] = rows.seen[at] << np.uint64(1) | np.uint64(1)
+        rows.received[at] += 1
+        rows.heard_at[at] = beat
+        if not rows.media_seen[at].all():
+            for row in at[~rows.media_seen[at]].tolist():
+                self._first_heard(row)
+        rows.late_since[at] = NEVER
+        slack = rows.origin[at] + slots * self._playout.phases - beat
+        rows.least_slack[at] = np.minimum(rows.least_slack[at], slack)
+        self._count_jitter(at, words[index, 1], beat)
+
+    def _count_jitter(self, at: Numbers, wire_timestamps: Numbers, beat: int) -> None:
+        """RFC 3550 appendix A.8. Arrival is known to a beat, which is what the figure resolves."""
+        rows = self._rows
+        transit = (beat * self._playout.beat_samples - wire_timestamps) & (TIMESTAMP_MODULUS - 1)
+        before = rows.transit[at]
+        before = np.where(before < 0, transit, before)
+        rows.jitter_q4[at] = next_jitter(rows.jitter_q4[at], transit, before)
+        rows.transit[at] = transit
+
+    def _take_other(self, row: int, rtcp: int, view: memoryview, size: int, beat: int) -> None:
+        """Take a datagram that is not plain."""
+        rows = self._rows
+        if row >= rows.capacity or rows.kind[row] != Kind.LEG:
+            return  # the leg closed while the datagram waited
+        if size >= DATAGRAM:
+            rows.dropped[row] += 1  # cut off: nothing we negotiate is so long
+            return
+        datagram = bytes(view[:size])
+        # RFC 5761 section 4: on one port, payload types 64 to 95 are RTCP's.
+        if rtcp or (size > 1 and 192 <= datagram[1] <= 223):
+            self.reports.append((row, datagram))
+        else:
+            self._stream.take(row, datagram, beat)
+            if rows.heard_at[row] == beat and not rows.media_seen[row]:
+                self._first_heard(row)
+
+    def _first_heard(self, row: int) -> None:
+        self._rows.media_seen[row] = True
+        self._rows.media_lost[row] = False
+        self.first_heard.append(row)

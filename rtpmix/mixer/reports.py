@@ -1,0 +1,208 @@
+"""RTCP of all legs: a report every five seconds or so, what the peers report, goodbye.
+
+Each leg has its own time, drawn anew for each report between half and one and a half intervals
+(RFC 3550 section 6.2 and appendix A.7, for sessions of two), and a beat sends a bounded number, so
+that reports never bunch into a tick that is late.
+
+References
+----------
+RFC 3550 sections 6.2, 6.4, 6.5, 6.6
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass
+
+from ..errors import RtpParseError
+from ..rtp.rtcp import (
+    CNAME,
+    Goodbye,
+    ReceiverReport,
+    Report,
+    ReportBlock,
+    SenderReport,
+    SourceDescription,
+    SourceItems,
+    build_compound,
+    ntp_timestamp,
+    parse_compound,
+)
+from .commands import MixerEvent, PeerSaidBye
+from .rows import FRAME, Rows
+from .stream import Stream
+
+INTERVAL_S = 5.0
+MOST_A_BEAT = 8
+CLOCK_HZ = 8000
+
+
+@dataclass(slots=True)
+class _Leg:
+    """What reporting on and to one leg needs."""
+
+    seat: int
+    cname: str
+    sent_before: int = 0
+    expected_before: int = 0
+    received_before: int = 0
+    ssrc: int = -1  # of the source that the counts above are of
+    sender_report: int = 0  # middle of the NTP time of the peer's last SR
+    sender_report_at: int = 0  # samples
+    remote_lost_fraction: float = 0.0
+    round_trip_ms: float | None = None
+
+
+class Reports:
+    """Sends and reads RTCP.
+
+    Parameters
+    ----------
+    epoch
+        Wall-clock time (seconds since 1970) of media sample 0.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        stream: Stream,
+        events: list[MixerEvent],
+        *,
+        beat_samples: int,
+        epoch: float,
+        source: random.Random,
+    ) -> None:
+        self._rows = rows
+        self._stream = stream
+        self._events = events
+        self._beat_samples = beat_samples
+        self._epoch = epoch
+        self._random = source
+        self._legs: dict[int, _Leg] = {}  # by row
+        self._due: list[tuple[int, int, int]] = []  # beat, row, seat
+
+    def open(self, row: int, seat: int, cname: str, beat: int) -> None:
+        """Begin to report; the first one after half an interval."""
+        self._legs[row] = _Leg(seat, cname)
+        self._schedule(row, seat, beat, INTERVAL_S / 2)
+
+    def forget(self, row: int) -> None:
+        """Drop everything of a row that is given back."""
+        self._legs.pop(row, None)
+
+    def figures(self, row: int) -> tuple[float, float | None]:
+        """Return the peer's lost fraction and the round trip in ms."""
+        leg = self._legs.get(row)
+        return (leg.remote_lost_fraction, leg.round_trip_ms) if leg is not None else (0.0, None)
+
+    def _schedule(self, row: int, seat: int, beat: int, interval_s: float) -> None:
+        wait = interval_s * (0.5 + self._random.random())
+        due = beat + max(1, round(wait * CLOCK_HZ / self._beat_samples))
+        heapq.heappush(self._due, (due, row, seat))
+
+    # -------------------------------------------------------------------------------- sending
+
+    def due(self, beat: int) -> list[tuple[int, bytes, bool]]:
+        """Return the reports to send at this beat."""
+        ready: list[tuple[int, bytes, bool]] = []
+        while self._due and self._due[0][0] <= beat and len(ready) < MOST_A_BEAT:
+            _, row, seat = heapq.heappop(self._due)
+            leg = self._legs.get(row)
+            if leg is None or leg.seat != seat:
+                continue  # closed since
+            ready.append((row, build_compound(self._compound(row, leg, beat)), True))
+            self._schedule(row, seat, beat, INTERVAL_S)
+        return ready
+
+    def goodbye(self, row: int, beat: int) -> tuple[int, bytes, bool] | None:
+        """Return the last report of a leg, with a BYE."""
+        leg = self._legs.get(row)
+        if leg is None:
+            return None
+        reports = self._compound(row, leg, beat)
+        reports.append(Goodbye((int(self._rows.ssrc_out[row]),)))
+        return row, build_compound(reports), True
+
+    def _compound(self, row: int, leg: _Leg, beat: int) -> list[Report]:
+        rows = self._rows
+        ssrc = int(rows.ssrc_out[row])
+        blocks = self._blocks(row, leg, beat)
+        sent = int(rows.sent[row])
+        report: Report
+        if sent == leg.sent_before:
+            report = ReceiverReport(ssrc=ssrc, blocks=blocks)
+        else:
+            # timestamp_out belongs to the leg's next frame; go back to this instant.
+            ahead = int(rows.ticked_at[row]) + FRAME // self._beat_samples - beat
+            timestamp = int(rows.timestamp_out[row]) - ahead * self._beat_samples
+            report = SenderReport(
+                ssrc=ssrc,
+                ntp=self._ntp(beat),
+                rtp_timestamp=timestamp & 0xFFFF_FFFF,
+                packet_count=sent & 0xFFFF_FFFF,
+                octet_count=int(rows.octets_out[row]) & 0xFFFF_FFFF,
+                blocks=blocks,
+            )
+        leg.sent_before = sent
+        return [report, SourceDescription((SourceItems(ssrc, ((CNAME, leg.cname),)),))]
+
+    def _ntp(self, beat: int) -> int:
+        return ntp_timestamp(self._epoch + beat * self._beat_samples / CLOCK_HZ)
+
+    def _blocks(self, row: int, leg: _Leg, beat: int) -> tuple[ReportBlock, ...]:
+        """Report on the leg's source, RFC 3550 section 6.4.1 and appendix A.3."""
+        rows = self._rows
+        ssrc = int(rows.ssrc_in[row])
+        if ssrc < 0:
+            return ()
+        if ssrc != leg.ssrc:
+            leg.ssrc, leg.expected_before, leg.received_before = ssrc, 0, 0
+        highest = int(rows.extended_sequence[row])
+        expected = highest - int(rows.base_sequence[row]) + 1
+        received = int(rows.received[row] - rows.received_before[row])
+        interval = expected - leg.expected_before
+        lost = interval - (received - leg.received_before)
+        leg.expected_before, leg.received_before = expected, received
+        delay = beat * self._beat_samples - leg.sender_report_at if leg.sender_report else 0
+        block = ReportBlock(
+            ssrc=ssrc,
+            fraction_lost=min((lost << 8) // interval, 255) if interval > 0 and lost > 0 else 0,
+            cumulative_lost=max(-(1 << 23), min(expected - received, (1 << 23) - 1)),
+            highest_sequence=highest & 0xFFFF_FFFF,
+            jitter=(int(rows.jitter_q4[row]) >> 4) & 0xFFFF_FFFF,
+            last_sender_report=leg.sender_report,
+            delay_since_last=min(delay * 65536 // CLOCK_HZ, 0xFFFF_FFFF),
+        )
+        return (block,)
+
+    # ------------------------------------------------------------------------------ receiving
+
+    def take(self, row: int, datagram: bytes, beat: int) -> None:
+        """Read one RTCP datagram. Whatever it holds, this never raises."""
+        leg = self._legs.get(row)
+        try:
+            reports = parse_compound(datagram)
+        except RtpParseError:
+            self._rows.dropped[row] += 1
+            return
+        if leg is None:
+            return
+        self._rows.heard_at[row] = beat
+        source = int(self._rows.ssrc_in[row])
+        for report in reports:
+            if isinstance(report, SenderReport) and report.ssrc == source:
+                leg.sender_report = report.ntp >> 16 & 0xFFFF_FFFF
+                leg.sender_report_at = beat * self._beat_samples
+            if isinstance(report, SenderReport | ReceiverReport):
+                self._read_blocks(row, leg, report.blocks, beat)
+            elif isinstance(report, Goodbye) and source in report.ssrcs:
+                self._events.append(PeerSaidBye(beat * self._beat_samples, leg.seat))
+
+    def _read_blocks(self, row: int, leg: _Leg, blocks: tuple[ReportBlock, ...], beat: int) -> None:
+        for block in blocks:
+            if block.ssrc == self._rows.ssrc_out[row]:
+                leg.remote_lost_fraction = block.fraction_lost / 256
+                round_trip = block.round_trip_s(self._ntp(beat))
+                if round_trip is not None:
+                    leg.round_trip_ms = round_trip * 1000

@@ -1,0 +1,204 @@
+"""The engine's state: one row a seat, in arrays that live as long as the engine.
+
+A column of numbers for all legs costs one numpy call where objects would cost one Python operation
+a leg. Rows are reused; the capacity grows by doubling and never shrinks.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRAME = 160  # samples of one ptime (20 ms at 8000 Hz)
+SLOTS = 16  # frames in a row's playout ring: what can wait, 320 ms
+HEADER = 12  # octets of an RTP header without CSRCs
+PACKET = HEADER + FRAME
+NEVER = 1 << 60  # a beat that never comes
+
+
+class Kind(IntEnum):
+    """What a row is."""
+
+    FREE = 0
+    LEG = 1  # has a socket
+    SOURCE = 2  # talks only
+    TAP = 3  # listens only
+
+
+# name -> (dtype, value of a fresh row, further dimensions)
+_COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
+    "kind": (np.uint8, Kind.FREE, ()),
+    "seat": (np.int64, -1, ()),
+    "phase": (np.int64, 0, ()),
+    "law": (np.int64, 0, ()),
+    "payload_type": (np.int64, 0, ()),
+    "dtmf_payload_type": (np.int64, -1, ()),
+    "sends": (np.bool_, False, ()),
+    "receives": (np.bool_, False, ()),
+    # What comes in: RFC 3550 appendix A.1 and the playout ring
+    "ssrc_in": (np.int64, -1, ()),
+    "extended_sequence": (np.int64, 0, ()),
+    "base_sequence": (np.int64, 0, ()),
+    "extended_timestamp": (np.int64, 0, ()),
+    "seen": (np.uint64, 0, ()),  # bit n: the packet n before the newest one came
+    "transit": (np.int64, 0, ()),
+    "jitter_q4": (np.int64, 0, ()),
+    "slot_timestamp": (np.int64, 0, ()),  # extended timestamp of slot 0
+    "origin": (np.int64, NEVER, ()),  # beat from which slot 0 may be played
+    "played_slot": (np.int64, -NEVER, ()),
+    "least_slack": (np.int64, NEVER, ()),  # beats to spare, of the tightest packet of a window
+    "lead": (np.int64, 0, ()),  # beats from arrival to playout that we aim at
+    "late_since": (np.int64, NEVER, ()),
+    "quiet_until": (np.int64, 0, ()),  # beat until which nothing coming is not loss
+    "heard_at": (np.int64, 0, ()),  # beat of the last RTP or RTCP packet
+    "media_seen": (np.bool_, False, ()),
+    "timeout_beats": (np.int64, 0, ()),
+    "media_lost": (np.bool_, False, ()),
+    "ring": (np.uint8, 0, (SLOTS, FRAME)),
+    "ring_slot": (np.int64, -NEVER, (SLOTS,)),  # which slot number is in the ring there
+    "last_frame": (np.int16, 0, (FRAME,)),
+    "missing_run": (np.int64, 0, ()),  # frames invented in a row
+    # What goes out
+    "ssrc_out": (np.int64, 0, ()),
+    "sequence_out": (np.int64, 0, ()),
+    "timestamp_out": (np.int64, 0, ()),
+    "marker": (np.bool_, False, ()),  # the next packet begins a talkspurt
+    "octets_out": (np.int64, 0, ()),
+    "ticked_at": (np.int64, -NEVER, ()),
+    # Counters, see LegStats
+    "lost_before": (np.int64, 0, ()),  # in streams that ended
+    "received_before": (np.int64, 0, ()),  # in streams that ended
+    "received": (np.int64, 0, ()),
+    "played": (np.int64, 0, ()),
+    "concealed": (np.int64, 0, ()),
+    "late": (np.int64, 0, ()),
+    "duplicate": (np.int64, 0, ()),
+    "reordered": (np.int64, 0, ()),
+    "dropped": (np.int64, 0, ()),
+    "trimmed": (np.int64, 0, ()),
+    "sent": (np.int64, 0, ()),
+    "send_errors": (np.int64, 0, ()),
+    "clipped": (np.int64, 0, ()),
+    "digits": (np.int64, 0, ()),
+}
+
+Numbers = NDArray[np.int64]
+
+
+class Rows:
+    """All rows, and who has which.
+
+    Attributes
+    ----------
+    packets : (capacity, 172) uint8 ndarray
+        The RTP packet that each row sends next; header fields are written through the strided
+        views ``header_*``.
+    views : list of memoryview
+        The same packets, for `socket.send`.
+    """
+
+    kind: NDArray[np.uint8]
+    seat: Numbers
+    phase: Numbers
+    law: Numbers
+    payload_type: Numbers
+    dtmf_payload_type: Numbers
+    sends: NDArray[np.bool_]
+    receives: NDArray[np.bool_]
+    ssrc_in: Numbers
+    extended_sequence: Numbers
+    base_sequence: Numbers
+    extended_timestamp: Numbers
+    seen: NDArray[np.uint64]
+    transit: Numbers
+    jitter_q4: Numbers
+    slot_timestamp: Numbers
+    origin: Numbers
+    played_slot: Numbers
+    least_slack: Numbers
+    lead: Numbers
+    late_since: Numbers
+    quiet_until: Numbers
+    heard_at: Numbers
+    media_seen: NDArray[np.bool_]
+    timeout_beats: Numbers
+    media_lost: NDArray[np.bool_]
+    ring: NDArray[np.uint8]
+    ring_slot: Numbers
+    last_frame: NDArray[np.int16]
+    missing_run: Numbers
+    ssrc_out: Numbers
+    sequence_out: Numbers
+    timestamp_out: Numbers
+    marker: NDArray[np.bool_]
+    octets_out: Numbers
+    ticked_at: Numbers
+    lost_before: Numbers
+    received_before: Numbers
+    received: Numbers
+    played: Numbers
+    concealed: Numbers
+    late: Numbers
+    duplicate: Numbers
+    reordered: Numbers
+    dropped: Numbers
+    trimmed: Numbers
+    sent: Numbers
+    send_errors: Numbers
+    clipped: Numbers
+    digits: Numbers
+
+    def __init__(self, capacity: int = 64) -> None:
+        self.capacity = 0
+        self.packets: NDArray[np.uint8] = np.zeros((0, PACKET), np.uint8)
+        self.of_seat: dict[int, int] = {}
+        self.generation = 0  # grows when arrays moved: cached views are stale
+        self._free: list[int] = []
+        self._grow(capacity)
+
+    def add(self, seat: int, kind: Kind) -> int:
+        """Give a seat a fresh row."""
+        if not self._free:
+            self._grow(2 * self.capacity)
+        row = self._free.pop()
+        for name, (_, fresh, _) in _COLUMNS.items():
+            getattr(self, name)[row] = fresh
+        self.kind[row] = kind
+        self.seat[row] = seat
+        self.packets[row] = 0
+        self.of_seat[seat] = row
+        return row
+
+    def remove(self, seat: int) -> None:
+        """Take a seat's row back."""
+        row = self.of_seat.pop(seat)
+        self.kind[row] = Kind.FREE
+        self.sends[row] = self.receives[row] = False
+        self._free.append(row)
+
+    def _grow(self, capacity: int) -> None:
+        for name, (dtype, fresh, shape) in _COLUMNS.items():
+            column = np.full((capacity, *shape), fresh, dtype)
+            if self.capacity:
+                column[: self.capacity] = getattr(self, name)
+            setattr(self, name, column)
+        packets = np.zeros((capacity, PACKET), np.uint8)
+        if self.capacity:
+            packets[: self.capacity] = self.packets
+        self.packets = packets
+        self.views = [memoryview(row.data) for row in packets]
+        self.header_sequence = self._header_field(">u2", 2)
+        self.header_timestamp = self._header_field(">u4", 4)
+        self.header_ssrc = self._header_field(">u4", 8)
+        # The lowest rows are given out first: neighbours in memory.
+        self._free[:0] = range(capacity - 1, self.capacity - 1, -1)
+        self.capacity = capacity
+        self.generation += 1
+
+    def _header_field(self, dtype: str, offset: int) -> NDArray[Any]:
+        return np.ndarray(
+            (len(self.packets),), dtype, buffer=self.packets.data, offset=offset, strides=(PACKET,)
+        )

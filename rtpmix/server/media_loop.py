@@ -1,0 +1,129 @@
+"""One beat of a media host: commands, datagrams, a tick, packets, events; shared by the hosts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..mixer.commands import CloseLeg, Command, LegClosed, MixerEvent, OpenLeg
+from ..mixer.engine import Engine
+from ..mixer.tap import BlockSink
+from .media_io import Address, MediaIO
+
+MAX_READS = 4  # datagrams read from one socket in one beat: a flood costs no more
+# Bounds of the lateness histogram in ms; a beat counts in the first bucket that it fits.
+LATENESS_MS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Connect:
+    leg: int
+    remote: Address | None
+    remote_rtcp: Address | None
+    rtcp_mux: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    leg: int
+
+
+class MediaLoop:
+    """An engine and its I/O, moved on beat by beat.
+
+    The methods that queue (`submit`, `connect`, `release`) may be called from another thread.
+    """
+
+    def __init__(self, engine: Engine, io: MediaIO) -> None:
+        self.engine = engine
+        self.io = io
+        self.writer: BlockSink | None = None
+        self.beats = 0
+        self.late_beats = 0
+        self.skipped_frames = 0
+        self.lateness = [0] * (len(LATENESS_MS) + 1)
+        self._queue: deque[Command | _Connect | _Release] = deque()
+
+    # --------------------------------------------------------------------------- from outside
+
+    def submit(self, command: Command) -> None:
+        """Queue a command for the next beat."""
+        self._queue.append(command)
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Queue a connection, in order with the commands."""
+        self._queue.append(_Connect(leg, remote, remote_rtcp, rtcp_mux))
+
+    def release(self, leg: int) -> None:
+        """Queue the end of a leg's ports, in order with the commands."""
+        self._queue.append(_Release(leg))
+
+    # ---------------------------------------------------------------------------------- beats
+
+    def beat(self) -> list[MixerEvent]:
+        """Do everything of one beat; return its events."""
+        queue = self._queue
+        for _ in range(len(queue)):
+            self._do(queue.popleft())
+        engine, io = self.engine, self.io
+        for _ in range(MAX_READS):
+            count = io.receive(engine.inbox)
+            if not count:
+                break
+            engine.receive(count)
+        for row in io.send(engine.tick()):
+            engine.send_failed(row)
+        self.beats += 1
+        writer = self.writer
+        for block in engine.take_blocks():
+            if writer is not None:
+                writer.put_block(block)
+        events = engine.take_events()
+        for event in events:
+            if isinstance(event, LegClosed):
+                io.release(event.leg)
+        return events
+
+    def finish(self) -> list[MixerEvent]:
+        """Close every leg, with its RTCP BYE, and do the beats that this takes."""
+        for leg in self.engine.legs():
+            self.submit(CloseLeg(leg))
+        return [event for _ in range(2 * self.engine.phases) for event in self.beat()]
+
+    def count_lateness(self, seconds: float) -> None:
+        """Count how late a beat began."""
+        late_ms = seconds * 1000
+        bucket = 0
+        while bucket < len(LATENESS_MS) and late_ms > LATENESS_MS[bucket]:
+            bucket += 1
+        self.lateness[bucket] += 1
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the engine's counts and the host's."""
+        bounds = [f"<={bound:g}" for bound in LATENESS_MS] + [f">{LATENESS_MS[-1]:g}"]
+        return {
+            **self.engine.snapshot(),
+            "ticks": self.beats,
+            "late_ticks": self.late_beats,
+            "skipped_frames": self.skipped_frames,
+            "lateness_ms": dict(zip(bounds, self.lateness, strict=True)),
+        }
+
+    def _do(self, item: Command | _Connect | _Release) -> None:
+        if isinstance(item, _Connect):
+            self.io.connect(item.leg, item.remote, item.remote_rtcp, item.rtcp_mux)
+        elif isinstance(item, _Release):
+            self.io.release(item.leg)
+        else:
+            self.engine.submit(item)
+            if isinstance(item, OpenLeg):
+                row = self.engine.row_of(item.leg)
+                if row is not None:
+                    self.io.attach(item.leg, row)
+
+
+OnEvent = Callable[[MixerEvent], None]

@@ -1,0 +1,258 @@
+"""`MediaIO` on real sockets: two a leg, connected, read where they lie.
+
+An RTP socket is connected to its leg's source, so the kernel drops what others send and each
+datagram costs one `recv_into` or one `send`. All ready sockets are found with one `epoll`.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import resource
+import select
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ..errors import CapacityError
+from ..mixer.boxes import Inbox, Outbox
+from .media_io import Address
+from .ports import PortPairs
+
+RECEIVE_BUFFER = 64 * 1024  # octets, of the kernel: about a second of packets, then it drops
+SPARE_FILES = 64  # descriptors left for everything else
+FLUSHED = 256  # datagrams thrown away when a socket is connected
+
+Send = Callable[[memoryview], int]
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)  # by somebody else; a port for root alone
+
+
+@dataclass(slots=True, eq=False)
+class _Pair:
+    """The sockets of one leg."""
+
+    rtp: socket.socket
+    rtcp: socket.socket
+    port: int
+    row: int | None = None
+    connected: bool = False
+    rtcp_connected: bool = False
+    mux: bool = False
+    heard: tuple[int, ...] = ()  # descriptors that epoll watches
+
+
+def raise_open_files() -> int:
+    """Raise the limit of open files to what the system allows; return it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+class SocketIO:
+    """Sockets of all legs of one host.
+
+    `reserve` may be called from another thread than the rest.
+
+    Parameters
+    ----------
+    address
+        Where to bind, an address of this machine.
+    ports
+        For RTP and RTCP, in pairs.
+    """
+
+    def __init__(self, address: str, ports: range) -> None:
+        self._address = address
+        self._version = ipaddress.ip_address(address).version
+        self._pairs = PortPairs(ports)
+        self._legs: dict[int, _Pair] = {}
+        self._rows: dict[int, _Pair] = {}
+        self._readers: dict[int, tuple[int, Callable[[memoryview], int]]] = {}
+        self._epoll = select.epoll()
+        self._plans: dict[int, tuple[int, list[tuple[Send, memoryview, int]]]] = {}
+        self._generation = 0  # of the sockets: a plan of an older one is stale
+        self._max_legs = (raise_open_files() - SPARE_FILES) // 2
+
+    def reserve(self, leg: int) -> Address:
+        """Bind a pair; see `MediaIO.reserve`."""
+        if len(self._legs) >= self._max_legs:
+            limit = 2 * self._max_legs + SPARE_FILES
+            raise CapacityError(
+                f"{limit} open files are allowed (RLIMIT_NOFILE) and each leg takes two",
+                limit=limit,
+            )
+        for _ in range(self._pairs.free):
+            port = self._pairs.take()
+            if port is None:
+                break
+            pair = self._bind(port)
+            if pair is not None:
+                self._legs[leg] = pair
+                return self._address, port
+            self._pairs.give_back(port)  # somebody else's: perhaps free another time
+        total = self._pairs.total
+        raise CapacityError(f"all {total} RTP port pairs are taken; widen the range", limit=total)
+
+    def _bind(self, port: int) -> _Pair | None:
+        family = socket.AF_INET6 if self._version == 6 else socket.AF_INET
+        opened: list[socket.socket] = []
+        try:
+            for number in (port, port + 1):
+                one = socket.socket(family, socket.SOCK_DGRAM)
+                opened.append(one)
+                one.setblocking(False)
+                one.bind((self._address, number))
+            opened[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        except OSError as exc:
+            for one in opened:
+                one.close()
+            if exc.errno in _TAKEN:
+                return None
+            raise CapacityError(
+                f"no RTP socket on {self._address}:{port}: {exc.strerror}", limit=len(self._legs)
+            ) from exc
+        return _Pair(opened[0], opened[1], port)
+
+    # ------------------------------------------------------------------------ a leg's life
+
+    def attach(self, leg: int, row: int) -> None:
+        """Name the engine row of a leg; see `MediaIO.attach`."""
+        pair = self._legs.get(leg)
+        if pair is not None:
+            pair.row = row
+            self._rows[row] = pair
+            self._listen(pair)
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Name the peer of a leg; see `MediaIO.connect`."""
+        pair = self._legs.get(leg)
+        if pair is None:
+            return
+        self._deafen(pair)
+        pair.mux = rtcp_mux
+        pair.connected = _connect(pair.rtp, remote)
+        if remote_rtcp is None and remote is not None and not rtcp_mux:
+            remote_rtcp = (remote[0], min(remote[1] + 1, 65535))
+        pair.rtcp_connected = not rtcp_mux and _connect(pair.rtcp, remote_rtcp)
+        self._listen(pair)
+
+    def release(self, leg: int) -> None:
+        """Close a leg's sockets; see `MediaIO.release`."""
+        pair = self._legs.pop(leg, None)
+        if pair is None:
+            return
+        self._deafen(pair)
+        if pair.row is not None and self._rows.get(pair.row) is pair:
+            del self._rows[pair.row]
+        pair.rtp.close()
+        pair.rtcp.close()
+        self._pairs.give_back(pair.port)
+
+    def close(self) -> None:
+        """Close everything."""
+        for leg in list(self._legs):
+            self.release(leg)
+        self._epoll.close()
+
+    def _listen(self, pair: _Pair) -> None:
+        """Begin to hear a leg once its row and its peer are known."""
+        self._generation += 1
+        if pair.row is None or pair.heard:
+            return
+        heard = []
+        for one, code, connected in (
+            (pair.rtp, 2 * pair.row, pair.connected),
+            (pair.rtcp, 2 * pair.row + 1, pair.rtcp_connected),
+        ):
+            if connected:
+                _flush(one)
+                self._readers[one.fileno()] = (code, one.recv_into)
+                self._epoll.register(one.fileno(), select.EPOLLIN)
+                heard.append(one.fileno())
+        pair.heard = tuple(heard)
+
+    def _deafen(self, pair: _Pair) -> None:
+        self._generation += 1
+        for descriptor in pair.heard:
+            self._epoll.unregister(descriptor)
+            del self._readers[descriptor]
+        pair.heard = ()
+
+    # ------------------------------------------------------------------------------ packets
+
+    def receive(self, inbox: Inbox) -> int:
+        """Read at most one datagram from each ready socket; see `MediaIO.receive`."""
+        count = 0
+        readers, views, codes, sizes = self._readers, inbox.views, inbox.codes, inbox.sizes
+        for descriptor, _ in self._epoll.poll(0, inbox.capacity):
+            code, recv_into = readers[descriptor]
+            try:
+                sizes[count] = recv_into(views[count])
+            except OSError:
+                continue  # an ICMP error of an earlier send: reading it clears it
+            codes[count] = code
+            count += 1
+        return count
+
+    def send(self, outbox: Outbox) -> list[int]:
+        """Send the packets of a beat; see `MediaIO.send`."""
+        failed: list[int] = []
+        for send, view, row in self._plan(outbox):
+            try:
+                send(view)
+            except OSError:
+                failed.append(row)
+        for row, packet, is_rtcp in outbox.extra:
+            pair = self._rows.get(row)
+            if pair is None:
+                continue
+            rtcp_alone = is_rtcp and not pair.mux
+            if not (pair.rtcp_connected if rtcp_alone else pair.connected):
+                continue
+            try:
+                (pair.rtcp if rtcp_alone else pair.rtp).send(packet)
+            except OSError:
+                failed.append(row)
+        return failed
+
+    def _plan(self, outbox: Outbox) -> list[tuple[Send, memoryview, int]]:
+        """Return what to call for each packet of a phase, made anew only after a change."""
+        key = (outbox.version << 32) + self._generation
+        known = self._plans.get(outbox.phase)
+        if known is not None and known[0] == key:
+            return known[1]
+        rows = self._rows
+        plan: list[tuple[Send, memoryview, int]] = []
+        for row, view in zip(outbox.rows, outbox.views, strict=True):
+            pair = rows.get(row)
+            if pair is not None and pair.connected:
+                plan.append((pair.rtp.send, view, row))
+        self._plans[outbox.phase] = (key, plan)
+        return plan
+
+
+def _connect(one: socket.socket, remote: Address | None) -> bool:
+    """Connect a socket to its peer, or leave it deaf; False when it hears and sends nothing."""
+    if remote is None:
+        return False
+    try:
+        one.connect(remote)
+    except OSError:
+        return False  # no route: the media timeout tells
+    return True
+
+
+def _flush(one: socket.socket) -> None:
+    """Throw away what came before the peer was known: anybody may have sent it."""
+    scratch = bytearray(2048)
+    for _ in range(FLUSHED):
+        try:
+            one.recv_into(scratch)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue

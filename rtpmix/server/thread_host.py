@@ -1,0 +1,175 @@
+"""The engine on a thread of its own, with real sockets.
+
+Theory of operation. Beat *k* begins at ``t0 + k * beat``, always: a late beat delays no later one.
+A thread that has fallen behind does its missed beats without sleeping in between; if it is more
+than two ptimes behind (the process was stopped, the machine suspended) it leaves whole frames out,
+counts them and keeps RTP timestamps on the media clock, so that no delay stays behind.
+
+Between beats the thread sleeps and datagrams wait in the kernel; a beat reads all of them at once.
+That is cheaper than waking for each, and what a packet loses by waiting is less than a beat.
+
+Two settings of the process are changed while a host runs, and put back by `stop`:
+
+* The interpreter's switch interval goes from 5 ms to 0.5 ms. It is how long the event loop may
+  keep the interpreter from a media thread that is due, and again after each of its system calls.
+* What exists when the host starts is frozen (`gc.freeze`): a full garbage collection stops every
+  thread for as long as it takes to look at all objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from ..errors import UsageError
+from ..mixer.commands import Command, LegStats, MixerEvent
+from ..mixer.engine import CLOCK_HZ, Engine
+from ..mixer.rows import FRAME
+from ..mixer.tap import BlockSink
+from .media_io import Address
+from .media_loop import MediaLoop, OnEvent
+from .socket_io import SocketIO
+
+PTIME_S = FRAME / CLOCK_HZ
+SWITCH_INTERVAL_S = 0.0005
+MOST_BEHIND_S = 2 * PTIME_S  # further behind than this, frames are left out
+
+
+class ThreadHost:
+    """A `MediaHost` on its own thread.
+
+    Parameters
+    ----------
+    media_address
+        The address of this machine that RTP is bound to.
+    ports
+        For RTP and RTCP, in pairs.
+    phases
+        Beats in a ptime: more spread the load and shorten the wait in the kernel, but each costs.
+    """
+
+    def __init__(
+        self,
+        *,
+        media_address: str = "127.0.0.1",
+        ports: range = range(20000, 40000),
+        phases: int = 4,
+        source: random.Random | None = None,
+    ) -> None:
+        self._engine = Engine(
+            phases=phases,
+            batch=1024,
+            capacity=256,
+            epoch=time.time(),
+            source=source or random.Random(),
+        )
+        self._io = SocketIO(media_address, ports)
+        self._media = MediaLoop(self._engine, self._io)
+        self._beat_s = PTIME_S / phases
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_event: OnEvent | None = None
+        self._switch_interval = sys.getswitchinterval()
+
+    @property
+    def writer(self) -> BlockSink | None:
+        """Gets every block of recorded frames, on the media thread."""
+        return self._media.writer
+
+    @writer.setter
+    def writer(self, sink: BlockSink | None) -> None:
+        self._media.writer = sink
+
+    async def start(self, on_event: OnEvent) -> None:
+        """Start the thread; see `MediaHost.start`."""
+        if self._thread is not None:
+            raise UsageError("this media host runs already, or has run: make a new one")
+        self._loop = asyncio.get_running_loop()
+        self._on_event = on_event
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        gc.collect()
+        gc.freeze()
+        self._thread = threading.Thread(target=self._run, name="rtpmix-media", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Say goodbye on every leg and end the thread; see `MediaHost.stop`."""
+        self._stopping = True
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+            await asyncio.sleep(0)  # the last events are queued on the loop: let them come
+            sys.setswitchinterval(self._switch_interval)
+            gc.unfreeze()
+        self._io.close()
+
+    async def reserve(self, leg: int) -> Address:
+        """Bind a port pair; see `MediaHost.reserve`."""
+        return self._io.reserve(leg)
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Name a leg's peer; see `MediaHost.connect`."""
+        self._media.connect(leg, remote, remote_rtcp, rtcp_mux)
+
+    def release(self, leg: int) -> None:
+        """Give a leg's ports back; see `MediaHost.release`."""
+        self._media.release(leg)
+
+    def submit(self, command: Command) -> None:
+        """Hand a command to the engine; see `MediaHost.submit`."""
+        self._media.submit(command)
+
+    @property
+    def sample(self) -> int:
+        """The media clock; see `MediaHost.sample`."""
+        return self._engine.sample
+
+    def leg_stats(self, leg: int) -> LegStats | None:
+        """Return a leg's counters; see `MediaHost.leg_stats`."""
+        return self._engine.leg_stats(leg)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counts; see `MediaHost.snapshot`."""
+        return self._media.snapshot()
+
+    # ----------------------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        media, engine = self._media, self._engine
+        start = time.monotonic()
+        while not self._stopping:
+            due = start + engine.beat * self._beat_s
+            wait = due - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            late = time.monotonic() - due
+            media.count_lateness(late)
+            if late > self._beat_s:
+                media.late_beats += 1
+                if late > MOST_BEHIND_S:
+                    frames = int(late / PTIME_S)
+                    engine.skip(frames)
+                    media.skipped_frames += frames
+            self._tell(media.beat())
+        self._tell(media.finish())
+
+    def _tell(self, events: list[MixerEvent]) -> None:
+        """Hand a beat's events to the event loop, all at once."""
+        if events and self._loop is not None:
+            with suppress(RuntimeError):  # the loop has closed: nobody is left to tell
+                self._loop.call_soon_threadsafe(self._deliver, events)
+
+    def _deliver(self, events: list[MixerEvent]) -> None:
+        for event in events:
+            if self._on_event is not None:
+                self._on_event(event)
