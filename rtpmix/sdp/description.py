@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from rtpmix.errors import SdpError, UsageError
+from ..errors import SdpError, UsageError
 
 # What one description may cost. Generous for any phone, small for an attacker.
 MAX_BYTES = 65_535
@@ -70,7 +70,10 @@ class Connection:
         fields = value.split()
         if len(fields) != 3 or fields[0] != "IN" or fields[1] not in ("IP4", "IP6"):
             raise _malformed("c=")
-        return cls(fields[2].partition("/")[0])
+        address = fields[2].partition("/")[0]
+        if not address:
+            raise _malformed("c=")
+        return cls(address)
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from rtpmix.errors import SdpError, UsageError
+from ..errors import SdpError, UsageError
 
 from .description import (
     Attribute,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from rtpmix.errors import SdpError
+from ..errors import SdpError
 
 from .description import (
     Connection,
