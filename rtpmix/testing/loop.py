@@ -8,9 +8,11 @@ callbacks take, in the same order and at the same instants every time.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import heapq
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..errors import UsageError
 from . import streams
@@ -39,6 +41,19 @@ class _JumpingSelector(selectors.DefaultSelector):
         return ready
 
 
+class _Timer(asyncio.TimerHandle):
+    """A timer that keeps its place among those of the same instant; asyncio's do not."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._number = number
+
+    def __lt__(self, other: Any) -> bool:
+        return bool((self.when(), self._number) < (other.when(), other._number))
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio loop for tests: ``sleep(32)`` takes no time, and order stays exact.
 
@@ -52,8 +67,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     Notes
     -----
-    Time is kept in whole nanoseconds, so that ``t0 + k * 0.005`` never drifts.  Executors run
-    their function at once, on this thread.  Names are not resolved.
+    Time is kept in whole nanoseconds, so that ``t0 + k * 0.005`` never drifts, and timers of one
+    instant fire in the order in which they were set.  So what one party sees depends on nothing
+    that another does at the same time.  Executors run their function at once, on this thread.
+    Names are not resolved.
     """
 
     def __init__(self, net: VirtualNet | None = None, *, limit: float = 3600.0) -> None:
@@ -62,7 +79,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.limit = limit
         self.failures: list[dict[str, Any]] = []  # what asyncio would have logged
         self._now_ns = 0
+        self._timers_set = 0
         super().__init__(selector)
+        # asyncio fires what is due within its clock's resolution, a nanosecond too early here.
+        self._clock_resolution = 1e-10
         self.set_exception_handler(lambda _, context: self.failures.append(context))
         self._net = net
         if net is not None:
@@ -71,6 +91,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._now_ns / NANOSECONDS
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call back at an instant, rounded to a nanosecond; ties in the order of these calls."""
+        internals: Any = self  # of asyncio.BaseEventLoop, whose `call_at` this replaces
+        internals._check_closed()
+        self._timers_set += 1
+        instant = round(when * NANOSECONDS) / NANOSECONDS
+        timer: Any = _Timer(self._timers_set, instant, callback, args, self, context)
+        heapq.heappush(internals._scheduled, timer)
+        timer._scheduled = True
+        return cast(asyncio.TimerHandle, timer)
 
     def jump(self, seconds: float) -> None:
         """Move the clock on; the selector does it when there is nothing to do."""

@@ -72,18 +72,25 @@ class VirtualMediaIO:
         raise CapacityError("no RTP port pair is left in the virtual net", limit=len(even))
 
     def attach(self, leg: int, row: int) -> None:
-        """Deliver what the leg's source sends as coming from this row."""
-        ports = self._legs[leg]
-        ports.row = row
-        self._rows[row] = ports
+        """Deliver what the leg's source sends as coming from this row; an unknown leg is none."""
+        ports = self._legs.get(leg)
+        if ports is not None:
+            ports.row = row
+            self._rows[row] = ports
 
     def connect(
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
     ) -> None:
         """Hear only this source and send only there; None: neither."""
-        ports = self._legs[leg]
+        ports = self._legs.get(leg)
+        if ports is None:
+            return
+        if remote_rtcp is None and remote is not None:
+            remote_rtcp = (remote[0], min(remote[1] + 1, 65535))
         ports.remote, ports.rtcp_mux = remote, rtcp_mux
         ports.remote_rtcp = remote if rtcp_mux else remote_rtcp
+        for arrived in ports.arrived:
+            arrived.clear()
 
     def release(self, leg: int) -> None:
         """Give the ports back; an unknown leg is no error."""

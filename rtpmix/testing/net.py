@@ -10,10 +10,8 @@ link's settings are, so a longer delay does not change which packets are lost.
 from __future__ import annotations
 
 import errno
-import heapq
 import ipaddress
-import itertools
-from asyncio import AbstractEventLoop, TimerHandle
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
@@ -26,7 +24,6 @@ Endpoint = str | Address | None  # a host, a host and port, or anything
 
 MAX_DATAGRAM = 65507  # octets of UDP payload over IPv4
 _EPHEMERAL = range(49152, 65536)  # RFC 6335 section 6
-_RESOLUTION = 1e-9  # seconds: the loop's clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +162,6 @@ class VirtualNet:
         self._directions: dict[tuple[Address, Address], _Direction] = {}
         self._sockets: dict[Address, VirtualSocket] = {}
         self._observers: list[Callable[[Passage], None]] = []
-        self._pending: list[tuple[float, int, Address, Address, bytes]] = []
-        self._numbers = itertools.count()
-        self._timer: TimerHandle | None = None
         self._loop: AbstractEventLoop | None = None
 
     @property
@@ -238,7 +232,7 @@ class VirtualNet:
         self.counters.sent += 1
         arrivals = self._fate(self._direction(source, destination))
         for at in arrivals:
-            self._schedule(at, source, destination, data)
+            self.loop.call_at(at, self._deliver, source, destination, data)
         for observer in self._observers:
             observer(Passage(self.loop.time(), source, destination, data, arrivals))
 
@@ -310,27 +304,6 @@ class VirtualNet:
             self.counters.duplicated += 1
             return at, at + again * max(link.jitter_ms, 1.0) / 1000
         return (at,)
-
-    def _schedule(self, at: float, source: Address, destination: Address, data: bytes) -> None:
-        # A heap of our own, numbered: asyncio's does not keep the order of equal times.
-        heapq.heappush(self._pending, (at, next(self._numbers), source, destination, data))
-        if self._timer is None or at < self._timer.when():
-            self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_at(self._pending[0][0], self._arrive)
-
-    def _arrive(self) -> None:
-        self._timer = None
-        due = self.loop.time() + _RESOLUTION
-        while self._pending and self._pending[0][0] <= due:
-            _, _, source, destination, data = heapq.heappop(self._pending)
-            # One callback each: an exception in one receiver is the loop's to report.
-            self.loop.call_soon(self._deliver, source, destination, data)
-        if self._pending:
-            self._arm()
 
     def _deliver(self, source: Address, destination: Address, data: bytes) -> None:
         socket = self._sockets.get(destination)

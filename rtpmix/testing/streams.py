@@ -27,7 +27,6 @@ class VirtualStream(asyncio.Transport):
         self._path = (local, remote)
         self._protocol: asyncio.Protocol | None = None
         self._peer: VirtualStream | None = None
-        self._wire: deque[Callable[[], None]] = deque()  # on its way to us
         self._inbox: deque[Callable[[], None]] = deque()  # here, not read yet
         self._last_arrival = 0.0  # of what we sent
         self._reading = True
@@ -117,12 +116,10 @@ class VirtualStream(asyncio.Transport):
         if peer is None or self._lost or math.isinf(travel):
             return
         self._last_arrival = max(self._loop.time() + travel, self._last_arrival)
-        # asyncio's timers do not keep the order of equal times: each takes the oldest there is.
-        peer._wire.append(lambda: deliver(peer, *arguments))
-        self._loop.call_at(self._last_arrival, peer._arrive)
+        self._loop.call_at(self._last_arrival, peer._arrive, lambda: deliver(peer, *arguments))
 
-    def _arrive(self) -> None:
-        self._inbox.append(self._wire.popleft())
+    def _arrive(self, event: Callable[[], None]) -> None:
+        self._inbox.append(event)
         self._drain()
 
     def _drain(self) -> None:

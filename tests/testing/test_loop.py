@@ -86,6 +86,33 @@ def test_a_million_beats_do_not_drift() -> None:
     assert run(main()) == [k * 5 / 1000 for k in range(1, 1000)]
 
 
+def test_timers_of_one_instant_fire_in_the_order_they_were_set() -> None:
+    """asyncio's own heap gives no order, and another party's timers would change it."""
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        fired: list[int] = []
+        for k in range(100):
+            loop.call_at(1.0 + (k % 3) * 1e-12, fired.append, k)  # the same nanosecond
+            loop.call_at(0.5 + k / 1000, int)
+        await asyncio.sleep(2)
+        return fired
+
+    assert run(main()) == [*range(100)]
+
+
+def test_timers_a_nanosecond_apart_are_two_instants() -> None:
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        seen: list[float] = []
+        for instant in (1.000000002, 1.000000001, 1.0):
+            loop.call_at(instant, lambda: seen.append(loop.time()))
+        await asyncio.sleep(2)
+        return seen
+
+    assert run(main()) == [1.0, 1.000000001, 1.000000002]
+
+
 def test_an_exception_in_a_callback_fails_the_run() -> None:
     """A real loop would only log it."""
 
