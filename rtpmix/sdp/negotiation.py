@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..errors import SdpError, UsageError
-
 from .description import (
     Attribute,
     Connection,

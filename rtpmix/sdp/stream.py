@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..errors import SdpError
-
 from .description import (
     Connection,
     MediaDescription,
