@@ -46,8 +46,8 @@ class TransactionLayer:
         self._servers: dict[Hashable, ServerTransaction] = {}
         self._merged: dict[Hashable, ServerTransaction] = {}
         # Who hears of a transport error. Datagrams that we answer are not in here: a lost one is
-        # repeated by its client.
-        self._by_remote: dict[tuple[str, Address], set[Transaction]] = {}
+        # repeated by its client. Dictionaries, not sets: what fails, fails in order.
+        self._by_remote: dict[tuple[str, Address], dict[Transaction, None]] = {}
         self._counts = {machine.MACHINE: 0 for machine in _MACHINES}
 
     def __len__(self) -> int:
@@ -165,12 +165,12 @@ class TransactionLayer:
 
     def _watch(self, transaction: Transaction) -> None:
         place = (transaction.flow.transport, transaction.flow.remote)
-        self._by_remote.setdefault(place, set()).add(transaction)
+        self._by_remote.setdefault(place, {})[transaction] = None
 
     def _unwatch(self, transaction: Transaction) -> None:
         place = (transaction.flow.transport, transaction.flow.remote)
         watching = self._by_remote.get(place)
         if watching is not None:
-            watching.discard(transaction)
+            watching.pop(transaction, None)
             if not watching:
                 del self._by_remote[place]
