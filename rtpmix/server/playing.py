@@ -35,7 +35,7 @@ def tone(hz: float, seconds: float, level_db: float = -20.0) -> bytes:
     shape[:edge] = 0.5 - 0.5 * np.cos(np.pi * np.arange(edge) / edge)
     shape[count - edge :] = shape[:edge][::-1]
     wave = 32767 * 10 ** (level_db / 20) * shape * np.sin(2 * np.pi * hz * t)
-    return wave.round().astype("<i2").tobytes()
+    return bytes(wave.round().astype("<i2").tobytes())
 
 
 def silence(seconds: float) -> bytes:
@@ -72,7 +72,7 @@ def _read(path: Path) -> bytes:
     except (OSError, soundfile.LibsndfileError) as exc:
         raise UsageError(f"can't read {path}: {exc}") from exc
     mono = frames.astype(np.int32).sum(axis=1) // frames.shape[1]
-    return mono.astype("<i2").tobytes()
+    return bytes(mono.astype("<i2").tobytes())
 
 
 class Playback:

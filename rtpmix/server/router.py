@@ -1,4 +1,4 @@
-"""Changes of a bridge's policy on their way to the mixer, and what is told when they are in force."""
+"""Changes of a bridge's policy on their way to the mixer, and what is told when in force."""
 
 from __future__ import annotations
 

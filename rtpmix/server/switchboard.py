@@ -25,8 +25,8 @@ from ..sip.user_agent import UserAgent, UserAgentConfig
 from .bridge import Bridge
 from .bus import EventBus
 from .incoming import Handler, IncomingCall
-from .leg import Leg
 from .inline_host import InlineHost
+from .leg import Leg
 from .media_host import MediaHost
 from .media_session import MediaSession, RtpIdentity
 from .outgoing import OutgoingCall
@@ -91,9 +91,7 @@ class Switchboard:
             self.shell.pump()
 
     async def off_loop(self, work: Callable[[], T]) -> T:
-        """Do blocking work in a thread; in virtual time, where threads have no place, at once."""
-        if self.inline:
-            return work()
+        """Do blocking work in a thread; a virtual loop does it at once."""
         return await self._loop.run_in_executor(None, work)
 
     def publish(self, event: Event) -> None:
