@@ -16,8 +16,9 @@ import rtpmix
 
 def beep() -> bytes:
     """Return half a second of 440 Hz, as int16 PCM at 8000 Hz."""
-    wave = np.sin(2 * np.pi * 440 / 8000 * np.arange(4000))
-    return (8000 * wave).astype("<i2").tobytes()
+    wave = 8000 * np.sin(2 * np.pi * 440 / 8000 * np.arange(4000))
+    pcm: bytes = wave.astype("<i2").tobytes()
+    return pcm
 
 
 def answer_calls(server: rtpmix.Server, greeting: str | bytes) -> list[str]:
