@@ -3,8 +3,10 @@
 Text here is a decoded message head: UTF-8, with bytes that are not UTF-8 kept as lone surrogates
 (`surrogateescape`), so that encoding gives back what came.
 
-Every regular expression is made of possessive quantifiers (``*+``, ``++``, ``?+``) and therefore
-never backtracks: the time to match is linear in the text, whatever a peer sends.
+Time to match is linear in the text, whatever a peer sends: in every regular expression here a
+repeated character set is possessive (``*+``, ``++``, ``?+``) and gives nothing back, and what a
+group repeats is decided by its first character. Groups themselves are not possessive, because
+Python before 3.11.5 matches such groups wrongly (cpython issue 106052).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
 
 # Inside quotes: anything but a bare quote, backslash or line end; a backslash escapes one more
 # character (quoted-pair). NUL may only come as a quoted-pair.
-QUOTED_STRING = r'"[^"\\\x00\r\n]*+(?:\\[^\r\n][^"\\\x00\r\n]*+)*+"'
+QUOTED_STRING = r'"[^"\\\x00\r\n]*+(?:\\[^\r\n][^"\\\x00\r\n]*+)*"'
 # An underscore is not in RFC 3261's hostname but is in many real ones.
 HOST = rf"\[[0-9A-Fa-f:.]++\]|[{ALPHANUMERIC}_][{ALPHANUMERIC}_.\-]*+"
 
@@ -35,19 +37,19 @@ _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9][0-9]|[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}")
 # word of RFC 3261, twice with an @ between: the shape of a Call-ID.
 _WORD = TOKEN_CHARACTERS + r"()<>:\\\"/\[\]?{}"
-_CALL_ID = re.compile(rf"[{_WORD}]++(?:@[{_WORD}]++)?+")
+_CALL_ID = re.compile(rf"[{_WORD}]++(?:@[{_WORD}]++)?")
 # generic-param. The value also takes the characters of an IPv6 reference, and a bare IPv6
 # address, which Via's received parameter is by grammar (RFC 5118 section 4.5).
 _PARAMETER_NAME = rf"[ \t]*+;[ \t]*+([{TOKEN_CHARACTERS}]++)"
 _PARAMETER_VALUE = rf"[ \t]*+=[ \t]*+([{TOKEN_CHARACTERS}\[\]:]++|{QUOTED_STRING})"
-_EACH_PARAMETER = re.compile(rf"{_PARAMETER_NAME}(?:{_PARAMETER_VALUE})?+")
+_EACH_PARAMETER = re.compile(rf"{_PARAMETER_NAME}(?:{_PARAMETER_VALUE})?")
 # Any number of them, without groups, for use within other expressions.
 PARAMETERS = (
     rf"(?:[ \t]*+;[ \t]*+[{TOKEN_CHARACTERS}]++"
-    rf"(?:[ \t]*+=[ \t]*+(?:[{TOKEN_CHARACTERS}\[\]:]++|{QUOTED_STRING}))?+)*+"
+    rf"(?:[ \t]*+=[ \t]*+(?:[{TOKEN_CHARACTERS}\[\]:]++|{QUOTED_STRING}))?)*"
 )
 _PARAMETERS = re.compile(rf"{PARAMETERS}[ \t]*+")
-_LIST_ITEM = re.compile(rf'(?:[^,"<]++|{QUOTED_STRING}|<[^>]*+>)*+')
+_LIST_ITEM = re.compile(rf'(?:[^,"<]++|{QUOTED_STRING}|<[^>]*+>)*')
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _NOT_DISPLAYABLE = re.compile("[\x00\r\n]")
 

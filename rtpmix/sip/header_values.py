@@ -31,7 +31,7 @@ from .uri import OpaqueUri, SipUri, build_uri, match_uri
 
 _VIA = re.compile(
     rf"([{TOKEN_CHARACTERS}]++[ \t]*+/[ \t]*+[{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
-    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?+"
+    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?"
     rf"({PARAMETERS})[ \t]*+"
 )
 # name-addr: a display name in quotes or of tokens, then <addr-spec>. Characters beyond ASCII

@@ -16,9 +16,9 @@ _HEADER = UNRESERVED + r"%\[\]/?:+$"
 
 # Userinfo is tried first and given up as a whole when no @ follows.
 _SIP_URI = (
-    rf"([Ss][Ii][Pp][Ss]?+):(?:([{_USER}]++)(?::([{_PASSWORD}]*+))?+@)?+"
-    rf"({HOST})(?::([0-9]{{1,5}}+))?+((?:;[{_PARAMETER}]++(?:=[{_PARAMETER}]++)?+)*+)"
-    rf"(?:\?([{_HEADER}]++=[{_HEADER}]*+(?:&[{_HEADER}]++=[{_HEADER}]*+)*+))?+"
+    rf"([Ss][Ii][Pp][Ss]?+):(?:([{_USER}]++)(?::([{_PASSWORD}]*+))?@)?"
+    rf"({HOST})(?::([0-9]{{1,5}}+))?((?:;[{_PARAMETER}]++(?:=[{_PARAMETER}]++)?)*)"
+    rf"(?:\?([{_HEADER}]++=[{_HEADER}]*+(?:&[{_HEADER}]++=[{_HEADER}]*+)*))?"
 )
 _OPAQUE_URI = (
     r"((?![Ss][Ii][Pp][Ss]?+:)[A-Za-z][A-Za-z0-9+.\-]*+)"
@@ -102,13 +102,16 @@ class SipUri:
         """The user part with its escapes undone. For showing and for dial plans, not for URIs."""
         if self.user is None:
             return None
-        return unquote_to_bytes(self.user).decode("utf-8", ENCODING_ERRORS)
+        return _unescaped(self.user)
 
     def parameter(self, name: str) -> str | None:
-        """Return a parameter's value; "" where it has none, None where it is absent."""
+        """Return a parameter's value unescaped; "" where it has none, None where absent.
+
+        A name may come escaped as well (RFC 4475 section 3.1.1.3).
+        """
         for key, value in self.parameters:
-            if key == name:
-                return "" if value is None else value
+            if key == name or ("%" in key and _unescaped(key).lower() == name):
+                return "" if value is None else _unescaped(value)
         return None
 
     def equals(self, other: SipUri | OpaqueUri) -> bool:
@@ -126,7 +129,7 @@ class SipUri:
             and _normalised(self.password) == _normalised(other.password)
             and self.host.lower() == other.host.lower()
             and self.port == other.port
-            and _same_parameters(dict(self.parameters), dict(other.parameters))
+            and _same_parameters(_comparable(self.parameters), _comparable(other.parameters))
             and _normalised_headers(self.headers) == _normalised_headers(other.headers)
         )
 
@@ -204,6 +207,17 @@ def _split_headers(text: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (item.partition("=") for item in text.split("&"))]
 
 
+def _unescaped(text: str) -> str:
+    """Undo escapes, once."""
+    if "%" not in text:
+        return text
+    return unquote_to_bytes(text).decode("utf-8", ENCODING_ERRORS)
+
+
+def _comparable(parameters: Parameters) -> dict[str, str]:
+    return {_unescaped(name).lower(): _unescaped(value or "").lower() for name, value in parameters}
+
+
 def _normalised(text: str | None) -> str | None:
     """Undo needless escapes and write the needed ones in one way."""
     if text is None or "%" not in text:
@@ -211,10 +225,10 @@ def _normalised(text: str | None) -> str | None:
     return quote_from_bytes(unquote_to_bytes(text), safe=_USER_SAFE)
 
 
-def _same_parameters(ours: dict[str, str | None], theirs: dict[str, str | None]) -> bool:
+def _same_parameters(ours: dict[str, str], theirs: dict[str, str]) -> bool:
     for name in ours.keys() | theirs.keys():
         if name in ours and name in theirs:
-            if (ours[name] or "").lower() != (theirs[name] or "").lower():
+            if ours[name] != theirs[name]:
                 return False
         elif name in _ALWAYS_COMPARED:
             return False
