@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from ..config import Listen
 from ..errors import UsageError
@@ -49,8 +50,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         self.local: Address = ("", 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        # Python 3.11's own class is a DatagramTransport in all but name.
+        self.transport = cast(asyncio.DatagramTransport, transport)
         self.local = transport.get_extra_info("sockname")[:2]
         sock = transport.get_extra_info("socket")
         if sock is not None:

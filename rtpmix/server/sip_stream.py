@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Protocol, cast
 
 from ..sip.flow import Address, Flow
 
@@ -32,8 +32,7 @@ class _Connection(asyncio.Protocol):
         self.flow = Flow("TCP", ("", 0), ("", 0))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self._streams.opened(self)
 
     def data_received(self, data: bytes) -> None:
