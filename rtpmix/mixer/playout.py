@@ -80,9 +80,11 @@ class Playout:
         offset = timestamp - int(rows.slot_timestamp[row])
         ahead = offset // FRAME - self.next_slot(row, beat)
         last = (offset + len(payload) - 1) // FRAME - self.next_slot(row, beat)
-        if newest and (ahead >= SLOTS or last < 0) and self._moved(row, last, beat):
-            self.anchor(row, timestamp, beat, len(payload))
-            offset = ahead = last = 0
+        if newest and (ahead >= SLOTS or last < 0):
+            rows.late_since[row] = min(int(rows.late_since[row]), beat)
+            if self.has_moved(np.array([row]), np.array([last]), beat)[0]:
+                self.anchor(row, timestamp, beat, len(payload))
+                offset = ahead = last = 0
         elif last >= 0:
             rows.late_since[row] = NEVER
         if last < 0 or ahead >= SLOTS:
@@ -92,19 +94,24 @@ class Playout:
         self._write(row, offset, payload, self.next_slot(row, beat))
         return True
 
-    def _moved(self, row: int, last: int, beat: int) -> bool:
-        """Whether a newest packet out of the window means that the timeline has moved.
+    def has_moved(self, index: Numbers, ahead: Numbers, beat: int) -> NDArray[np.bool_]:
+        """Whether newest packets out of the window mean that their timelines have moved.
 
         Late packets in a row may also come out of a queue that filled while this host stalled;
-        they are done with before `LATE_MS`.
+        they are done with before `LATE_MS`. Where nothing else comes, there is no such queue.
+
+        Parameters
+        ----------
+        index : (n,) ndarray
+            The rows.
+        ahead : (n,) ndarray
+            Slots from the first that is not too late to that of the packet; negative: late.
         """
         rows = self._rows
-        if last >= 0 or last < -JUMP_SLOTS:
-            return True
-        late_since = min(int(rows.late_since[row]), beat)
-        rows.late_since[row] = late_since
-        nothing_comes = int(rows.missing_run[row]) * FRAME >= LATE_MS * 8
-        return nothing_comes or beat - late_since >= self._late_beats
+        late_for = beat - rows.late_since[index]
+        nothing_comes = rows.missing_run[index] * FRAME >= LATE_MS * 8
+        moved: NDArray[np.bool_] = (late_for >= self._late_beats) | nothing_comes
+        return moved | (ahead < -JUMP_SLOTS) | (ahead >= 0)
 
     def _write(self, row: int, offset: int, payload: bytes, first: int) -> None:
         """Copy the parts of a payload to the slots they belong to."""

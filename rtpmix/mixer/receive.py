@@ -56,21 +56,23 @@ class Receiver:
         sizes = np.array(inbox.sizes[:count], np.int64)
         words = inbox.data[:count, :HEADER].copy().view(">u4").astype(np.int64)
         rows = codes >> 1
-        plain, slots, timestamps = self._find_plain(rows, words, beat)
+        plain, slots, timestamps, ahead = self._find_plain(rows, words, beat)
         plain &= (sizes == PACKET) & (codes & 1 == 0)
-        index = np.flatnonzero(plain)
-        if index.size:
-            self._take_plain(index, rows[index], slots[index], timestamps[index], words, beat)
-        if index.size < count:
+        for wanted, take in ((ahead >= 0, self._take_timely), (ahead < 0, self._take_late)):
+            index = np.flatnonzero(plain & wanted)
+            if index.size:
+                at = rows[index]
+                self._count(at, timestamps[index], words[index, 1], beat)
+                take(index, at, slots[index], beat)
+        if not plain.all():
             for i in np.flatnonzero(~plain).tolist():
-                self._take_other(
-                    int(rows[i]), int(codes[i]) & 1, inbox.views[i], int(sizes[i]), beat
-                )
+                is_rtcp = int(codes[i]) & 1
+                self._take_other(int(rows[i]), is_rtcp, inbox.views[i], int(sizes[i]), beat)
 
     def _find_plain(
         self, index: Numbers, words: Numbers, beat: int
-    ) -> tuple[NDArray[np.bool_], Numbers, Numbers]:
-        """Return which packets are plain, with the slot and the extended timestamp of each."""
+    ) -> tuple[NDArray[np.bool_], Numbers, Numbers, Numbers]:
+        """Return which packets are plain, their slots, extended timestamps and slots to spare."""
         rows = self._rows
         phases = self._playout.phases
         first = words[:, 0]
@@ -85,35 +87,38 @@ class Receiver:
         next_number = (first - rows.extended_sequence[index]) & (SEQUENCE_MODULUS - 1)
         plain = (first >> 24 == _PLAIN) & (first >> 16 & 0x7F == rows.payload_type[index])
         plain &= (words[:, 2] == rows.ssrc_in[index]) & (next_number == 1) & rows.receives[index]
-        plain &= (rest == 0) & (ahead >= 0) & (ahead < SLOTS) & (step == FRAME)
-        return plain, slot, timestamp
+        plain &= (rest == 0) & (ahead < SLOTS) & (step == FRAME)
+        plain &= (ahead >= 0) | ~self._playout.has_moved(index, ahead, beat)
+        return plain, slot, timestamp, ahead
 
-    def _take_plain(
-        self,
-        index: Numbers,
-        at: Numbers,
-        slots: Numbers,
-        timestamps: Numbers,
-        words: Numbers,
-        beat: int,
-    ) -> None:
-        """Store the payloads of plain packets and count them."""
+    def _count(self, at: Numbers, timestamps: Numbers, wire: Numbers, beat: int) -> None:
+        """Count plain packets: identity, order, jitter."""
         rows = self._rows
-        places = slots % SLOTS
-        rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
-        rows.ring_slot[at, places] = slots
         rows.extended_sequence[at] += 1
         rows.extended_timestamp[at] = timestamps
         rows.seen[at] = rows.seen[at] << np.uint64(1) | np.uint64(1)
         rows.received[at] += 1
         rows.heard_at[at] = beat
+        self._count_jitter(at, wire, beat)
         if not rows.media_seen[at].all():
             for row in at[~rows.media_seen[at]].tolist():
                 self._first_heard(row)
+
+    def _take_timely(self, index: Numbers, at: Numbers, slots: Numbers, beat: int) -> None:
+        """Store the payloads of plain packets that can still be played."""
+        rows = self._rows
+        places = slots % SLOTS
+        rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
+        rows.ring_slot[at, places] = slots
         rows.late_since[at] = NEVER
         slack = rows.origin[at] + slots * self._playout.phases - beat
         rows.least_slack[at] = np.minimum(rows.least_slack[at], slack)
-        self._count_jitter(at, words[index, 1], beat)
+
+    def _take_late(self, index: Numbers, at: Numbers, slots: Numbers, beat: int) -> None:
+        """Count plain packets that came too late: after a stall of this host they are many."""
+        rows = self._rows
+        rows.late[at] += 1
+        rows.late_since[at] = np.minimum(rows.late_since[at], beat)
 
     def _count_jitter(self, at: Numbers, wire_timestamps: Numbers, beat: int) -> None:
         """RFC 3550 appendix A.8. Arrival is known to a beat, which is what the figure resolves."""

@@ -40,14 +40,15 @@ class Switchboard:
         self._loose: list[dict[int, None]] = [{} for _ in range(phases)]  # rows, in order
         self._layouts: list[Layout | None] = [None] * phases
         self._bridges_made = 0
-        self._legs_opened = 0
 
     # ------------------------------------------------------------------------------- seats
 
     def enter(self, row: int) -> None:
-        """Give a new leg's row a phase of its own, until it sits in a bridge."""
-        phase = self._legs_opened % self._phases
-        self._legs_opened += 1
+        """Give a new leg's row a phase, until it sits in a bridge.
+
+        Drawn from its random SSRC: dealt out in turn, it would tell of the legs opened before.
+        """
+        phase = int(self._rows.ssrc_out[row]) % self._phases
         self._rows.phase[row] = phase
         self._loose[phase][row] = None
         self.changed(phase)
