@@ -24,6 +24,7 @@ from .gaps import DISK, GapLog
 from .keys import Recipients
 from .legs import FRAME_SAMPLES, RecordedLeg
 from .manifest import Manifest
+from .pcap import pack_time
 from .policy import CapturePolicy
 from .registry import Registry, ssrc_maker
 from .segment import SegmentEntry, SegmentFile, segment_name
@@ -442,8 +443,7 @@ class Capture:
 
     def _moment_at(self, at: int) -> Moment:
         micros = round(self._manifest.created * 1_000_000) + at * (1_000_000 // CLOCK_HZ)
-        seconds, rest = divmod(micros, 1_000_000)
-        return Moment(at, seconds, rest)
+        return Moment(at, pack_time(micros))
 
     def _new_writer(self, track: Track) -> TrackWriter:
         writer = TrackWriter(track, self._vault.key(self._number, track))

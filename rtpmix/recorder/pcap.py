@@ -26,13 +26,20 @@ OVERHEAD = 16 + 20 + 8  # record header, IPv4, UDP
 
 # Record header (little endian, as the file header says), then the network's order.
 _RECORD = struct.Struct("<IIII")
+_TIME = struct.Struct("<II")
+_LENGTHS = struct.Struct("<II")
 _NETWORK = struct.Struct(">BBHHHBBH4s4sHHHH")
 _UDP = 17
 _DONT_FRAGMENT = 0x4000
 
 
+def pack_time(microseconds: int) -> bytes:
+    """Return the first half of a record header for a time since the epoch."""
+    return _TIME.pack(*divmod(microseconds, 1_000_000))
+
+
 class DatagramFrame:
-    """The constant part of every record of one UDP flow.
+    """What the records of one UDP flow have in common.
 
     Parameters
     ----------
@@ -40,38 +47,47 @@ class DatagramFrame:
         Source and destination port of the flow.
     """
 
-    __slots__ = ("_ip_sum", "_port", "_udp_sum")
+    __slots__ = ("_heads", "_port")
 
     def __init__(self, port: int) -> None:
         self._port = port
-        fixed = _NETWORK.pack(
-            0x45, 0, 0, 0, _DONT_FRAGMENT, 64, _UDP, 0, SOURCE, DESTINATION, 0, 0, 0, 0
-        )
+        # Payload size: all from the record's lengths to the UDP length, and the sum so far.
+        # A flow has packets of a handful of sizes.
+        self._heads: dict[int, tuple[bytes, int]] = {}
+
+    def record(self, payload: bytes, time: bytes) -> bytes:
+        """Return one whole pcap record around an UDP payload of less than 1,472 bytes.
+
+        Parameters
+        ----------
+        payload
+            What the datagram carries.
+        time
+            From `pack_time`.
+        """
+        size = len(payload)
+        head = self._heads.get(size)
+        if head is None:
+            head = self._heads[size] = self._make_head(size)
         # A sum in ones' complement is a remainder modulo 65535 (RFC 1071 section 2 allows any
         # grouping of the words), which Python takes of a whole packet in one step.
-        self._ip_sum = int.from_bytes(fixed[:20], "big") % 0xFFFF
-        self._udp_sum = int.from_bytes(SOURCE + DESTINATION, "big") % 0xFFFF + _UDP + 2 * port
-
-    def record(self, payload: bytes, seconds: int, microseconds: int) -> bytes:
-        """Return one whole pcap record around an UDP payload of less than 1,472 bytes."""
-        size = len(payload)
-        udp_size = size + 8
-        total = size + 28
-        ip_sum = 0xFFFF - (self._ip_sum + total) % 0xFFFF
         whole = int.from_bytes(payload, "big")
         if size & 1:
             whole <<= 8
-        # The UDP length counts twice: in the pseudo header and in the header (RFC 768).
-        udp_sum = 0xFFFF - (self._udp_sum + 2 * udp_size + whole) % 0xFFFF
-        port = self._port
-        return b"".join((
-            _RECORD.pack(seconds, microseconds, total, total),
-            _NETWORK.pack(
-                0x45, 0, total, 0, _DONT_FRAGMENT, 64, _UDP, ip_sum, SOURCE, DESTINATION,
-                port, port, udp_size, udp_sum,
-            ),
-            payload,
-        ))  # fmt: skip
+        checksum = 0xFFFF - (head[1] + whole) % 0xFFFF
+        return b"".join((time, head[0], checksum.to_bytes(2, "big"), payload))
+
+    def _make_head(self, size: int) -> tuple[bytes, int]:
+        total, udp_size, port = size + 28, size + 8, self._port
+        fields = (0x45, 0, total, 0, _DONT_FRAGMENT, 64, _UDP, 0, SOURCE, DESTINATION)
+        udp = (port, port, udp_size, 0)
+        bare = _NETWORK.pack(*fields, *udp)
+        ip_checksum = 0xFFFF - int.from_bytes(bare[:20], "big") % 0xFFFF
+        network = bare[:10] + ip_checksum.to_bytes(2, "big") + bare[12:26]
+        # The pseudo header (RFC 768): addresses, protocol, and the UDP length a second time.
+        pseudo = int.from_bytes(SOURCE + DESTINATION, "big") + _UDP + udp_size
+        udp_sum = pseudo + int.from_bytes(bare[20:], "big")
+        return _LENGTHS.pack(total, total) + network, udp_sum % 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..rtp.rtcp import (
     CNAME,
@@ -84,13 +84,11 @@ class Track:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One sample of the capture's clock, with what packets need of it computed once."""
+class Moment(NamedTuple):
+    """One sample of the capture's clock, with what every packet needs of it computed once."""
 
     sample: int
-    seconds: int  # since the epoch, for the record header
-    microseconds: int
+    time: bytes  # for record headers, from `pcap.pack_time`
 
 
 class TrackWriter:
@@ -167,7 +165,7 @@ class TrackWriter:
             compound.append(Goodbye((ssrc,)))
             self.ended = True
         protected = self._session.protect_rtcp(build_compound(compound))
-        return self._report_frame.record(protected, moment.seconds, moment.microseconds)
+        return self._report_frame.record(protected, moment.time)
 
     def _packet(
         self, payload: bytes, moment: Moment, second_octet: int, csrcs: tuple[int, ...]
@@ -182,7 +180,7 @@ class TrackWriter:
         self.packets += 1
         self.octets += len(payload)
         protected = self._protect(header + listed + payload)
-        return self._frame.record(protected, moment.seconds, moment.microseconds)
+        return self._frame.record(protected, moment.time)
 
     def _add_head(self, csrcs: tuple[int, ...]) -> tuple[int, bytes]:
         if len(self._heads) > 256:  # sets of contributors that came and went
