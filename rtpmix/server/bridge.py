@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..events import BridgeChanged, BridgeClosed, Event
 from ..mixer.commands import UNITY, Played, TapFrame
-from ..supervision import Change, Mode, Role, Routing, RoutingLog, SupervisedCall
+from ..supervision import Change, Left, Mode, Role, Routing, RoutingLog, SupervisedCall
 from .listening import Listener
 from .orders import Orders
 from .playing import Playback, load_pcm
@@ -52,6 +52,7 @@ class Bridge:
         self._board = board
         self._scope = scope
         self._legs: dict[int, Leg] = {}
+        self._names: dict[int, str] = {}  # of seats, until their leaving has been told
         self._supervisions: dict[int, Supervision] = {}
         self._listeners: dict[int, Listener] = {}
         self._playbacks: dict[int, Playback] = {}
@@ -100,7 +101,7 @@ class Bridge:
 
     def seat_name(self, seat: int) -> str:
         """Return the id of the leg in a seat, or of a source."""
-        return self._legs[seat].id if seat in self._legs else f"source-{seat}"
+        return self._names.get(seat) or f"source-{seat}"
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield the events of this bridge, until it closes."""
@@ -154,6 +155,7 @@ class Bridge:
 
     def _seat(self, leg: Leg) -> None:
         self._legs[leg.number] = leg
+        self._names[leg.number] = leg.id
         leg.bridge = self
         if self.recording is not None:
             self.recording.add_leg(leg)
@@ -190,6 +192,8 @@ class Bridge:
                     self.recording.fact(sample, fact, who)
             for supervision in tuple(self._supervisions.values()):
                 supervision.note(fact, event)
+            if isinstance(fact, Left) and fact.seat not in self._legs:
+                self._names.pop(fact.seat, None)
         for order in change.orders:
             self._orders.carry_out(order)
 
