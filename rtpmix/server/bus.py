@@ -3,45 +3,70 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from typing import Self
 
 from ..events import Event, EventsDropped
 
 QUEUE_LIMIT = 1000  # events; a subscriber that is further behind than this loses the oldest
 
 
-class _Subscriber:
-    __slots__ = ("dropped", "queue", "wake")
+class Subscription:
+    """An asynchronous iterator of events, from the moment in which it was made.
+
+    After a loss the next event is an `EventsDropped` that says how many are missing.  It ends
+    when the bus closes, or with `close`; one that is no longer held ends by itself.
+    """
 
     def __init__(self) -> None:
-        self.queue: deque[Event] = deque()
-        self.wake = asyncio.Event()
-        self.dropped = 0
+        self._queue: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._dropped = 0
+        self._closed = False
 
     def put(self, event: Event) -> None:
-        if len(self.queue) >= QUEUE_LIMIT:
-            self.queue.popleft()
-            self.dropped += 1
-        self.queue.append(event)
-        self.wake.set()
+        """Take one event from the bus."""
+        if len(self._queue) >= QUEUE_LIMIT:
+            self._queue.popleft()
+            self._dropped += 1
+        self._queue.append(event)
+        self._wake.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._queue:
+            if self._closed:
+                raise StopAsyncIteration
+            self._wake.clear()
+            await self._wake.wait()
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            return EventsDropped(at=self._queue[0].at, count=count)
+        return self._queue.popleft()
+
+    def close(self) -> None:
+        """End once the queue is drained."""
+        self._closed = True
+        self._wake.set()
 
 
 class EventBus:
     """Hands each published event to every subscriber, and to plain callbacks at once."""
 
     def __init__(self) -> None:
-        self._subscribers: set[_Subscriber] = set()
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._callbacks: list[Callable[[Event], None]] = []
-        self._closed = False
-        self.dropped = 0
 
     def publish(self, event: Event) -> None:
         """Hand out one event; never blocks."""
         for callback in tuple(self._callbacks):
             callback(event)
-        for subscriber in self._subscribers:
-            subscriber.put(event)
+        for subscription in tuple(self._subscriptions):
+            subscription.put(event)
 
     def call(self, callback: Callable[[Event], None]) -> None:
         """Call ``callback`` with every event from now on."""
@@ -51,30 +76,13 @@ class EventBus:
         """Stop calling ``callback``."""
         self._callbacks.remove(callback)
 
-    async def subscribe(self) -> AsyncIterator[Event]:
-        """Yield events from now on, until the bus closes.
-
-        After a loss the next event is an `EventsDropped` that says how many are missing.
-        """
-        subscriber = _Subscriber()
-        self._subscribers.add(subscriber)
-        try:
-            while True:
-                while subscriber.queue:
-                    if subscriber.dropped:
-                        count, subscriber.dropped = subscriber.dropped, 0
-                        self.dropped += count
-                        yield EventsDropped(at=asyncio.get_running_loop().time(), count=count)
-                    yield subscriber.queue.popleft()
-                if self._closed:
-                    return
-                subscriber.wake.clear()
-                await subscriber.wake.wait()
-        finally:
-            self._subscribers.discard(subscriber)
+    def subscribe(self) -> Subscription:
+        """Return an iterator over the events from now on."""
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        return subscription
 
     def close(self) -> None:
         """End every subscription once its queue is drained."""
-        self._closed = True
-        for subscriber in self._subscribers:
-            subscriber.wake.set()
+        for subscription in tuple(self._subscriptions):
+            subscription.close()

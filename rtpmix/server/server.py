@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from ..config import Config
 from ..errors import UsageError
-from ..events import Event
 from .bridge import Bridge
-from .bus import EventBus
+from .bus import EventBus, Subscription
 from .incoming import Handler
 from .leg import Leg
 from .media_host import MediaHost
@@ -215,7 +214,7 @@ class Server:
         """Every leg that is not closed."""
         return tuple(self._started().legs.values())
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> Subscription:
         """Yield the server's events from now on; a slow reader gets `EventsDropped`."""
         return self._started().bus.subscribe()
 
@@ -247,7 +246,6 @@ class Server:
             "media": board.host.snapshot(),
             "recording": board.recorders.snapshot(),
             "logins": dict(board.directory.outcomes),
-            "events_dropped": board.bus.dropped,
         }
 
     def _started(self) -> Switchboard:
