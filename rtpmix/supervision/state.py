@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from ..errors import UsageError
 from . import changes
 from .policy import ADDRESSES_CUSTOMER, Fate, Mode, Party, Role, dtmf_for, gains_for
 from .takeover import TAKEOVER, Input, Phase
 
+FRAME_MS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Times of a takeover in seconds, and how long a gain change takes."""
+    """Times of a takeover in seconds, and how long a gain change takes.
+
+    A ramp ends within the frame in which it begins. A longer one could be interrupted by the next
+    commit, and a supervisor who comes in the middle of it would show in what the others hear.
+    """
 
     prepare_s: float = 5.0  # for the supervisor's first packet
     undo_s: float = 10.0  # in which the call can be handed back
     goodbye_s: float = 3.0  # what an agent who leaves still hears
     ramp_ms: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ramp_ms <= FRAME_MS:
+            raise UsageError(f"ramp_ms is {self.ramp_ms}: use 0 to {FRAME_MS}, within a frame")
+        if min(self.prepare_s, self.undo_s, self.goodbye_s) < 0:
+            raise UsageError("a time limit of a takeover can't be negative")
 
 
 @dataclass(slots=True)

@@ -438,3 +438,10 @@ def test_limits_are_the_embedders() -> None:
     assert change.commit.ramp_ms == 20
     assert change.orders == (Goodbye(AGENT, TAKEN_OVER_REASON, 0.5),)
     assert call.next_deadline() == 1.0
+
+
+@pytest.mark.parametrize("wrong", [{"ramp_ms": 21}, {"ramp_ms": -1}, {"undo_s": -1.0}])
+def test_a_ramp_stays_within_a_frame_and_times_are_not_negative(wrong: dict[str, float]) -> None:
+    """A commit in the middle of another's ramp would show in rows that it does not change."""
+    with pytest.raises(UsageError):
+        Limits(**wrong)  # type: ignore[arg-type]
