@@ -1,0 +1,221 @@
+"""One baresip softphone: its own directory, its own tone, a recording of what it hears.
+
+baresip passes over loopback when it looks for an interface; an address as ``net_interface`` is
+taken as it is.  Its ``ctrl_tcp`` module speaks JSON in netstrings: commands in, events out.  The
+``sndfile`` module writes what the decoder gave to a WAV file as it comes, so that the file can be
+read while the call is going on; ``aubridge`` is a loudspeaker that needs no sound card.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtpmix.testing.audio import CLOCK_HZ, Samples, tone
+from tests.interop.processes import free_port, free_sip_port, start, stop
+
+MODULES = "/usr/lib/baresip/modules"
+TONE_SECONDS = 120.0  # longer than any test: the file is not repeated
+WAV_HEADER = 44  # bytes
+
+CONFIG = """\
+poll_method epoll
+sip_listen 127.0.0.1:{sip_port}
+net_interface 127.0.0.1
+audio_source aufile,{directory}/tone.wav
+audio_player aubridge,nowhere
+audio_alert aubridge,alert
+ausrc_srate {clock}
+auplay_srate {clock}
+ausrc_channels 1
+auplay_channels 1
+rtp_ports 40000-49999
+rtp_stats yes
+module_path {modules}
+module g711.so
+module aubridge.so
+module aufile.so
+module sndfile.so
+module_tmp account.so
+module_app ctrl_tcp.so
+module_app menu.so
+ctrl_tcp_listen 127.0.0.1:{control_port}
+snd_path {directory}
+"""
+
+
+class Baresip:
+    """A softphone that speaks one frequency, answers by itself, and keeps what it hears.
+
+    Parameters
+    ----------
+    registrar
+        ``host:port`` to register at as `name` with `password`; empty: a phone by its address.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        directory: Path,
+        *,
+        name: str,
+        frequency: float,
+        registrar: str = "",
+        password: str = "",
+    ) -> None:
+        self.name = name
+        self.frequency = frequency
+        self.port = free_sip_port()
+        self.events: list[dict[str, Any]] = []
+        self._program = program
+        self._directory = directory
+        self._registrar = registrar
+        self._password = password
+        self._control_port = free_port()
+        self._news = asyncio.Condition()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def address(self) -> str:
+        """The SIP URI to call the phone at directly."""
+        return f"sip:{self.name}@127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start the program and wait until it takes commands."""
+        self._write_files()
+        command = [self._program, "-f", str(self._directory), "-v"]
+        self._process = await start(command, self._directory / "log.txt")
+        reader = await self._connect()
+        self._reader = asyncio.create_task(self._read(reader))
+
+    async def stop(self) -> None:
+        """End the program."""
+        if self._writer is not None:
+            self._writer.close()
+        if self._reader is not None:
+            self._reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+        if self._process is not None:
+            await stop(self._process)
+
+    async def dial(self, target: str) -> None:
+        """Call somebody, and wait until the call is answered."""
+        self._send("dial", target)
+        await self.event("CALL_ESTABLISHED")
+
+    def press(self, keys: str) -> None:
+        """Press keys in the call: RFC 4733 events."""
+        for key in keys:
+            self._send("sndcode", key)
+
+    def hang_up(self) -> None:
+        """End the call."""
+        self._send("hangup")
+
+    def hold(self) -> None:
+        """Put the other side on hold."""
+        self._send("hold")
+
+    def resume(self) -> None:
+        """Take the other side back."""
+        self._send("resume")
+
+    async def event(self, kind: str, *, within: float = 10.0) -> dict[str, Any]:
+        """Wait for an event of the phone that no earlier wait has taken."""
+
+        def found() -> dict[str, Any] | None:
+            return next((event for event in self.events if event.get("type") == kind), None)
+
+        async with self._news:
+            try:
+                await asyncio.wait_for(self._news.wait_for(found), within)
+            except TimeoutError:
+                raise AssertionError(
+                    f"{self.name} did not tell {kind}; its log ends:\n{self.log()[-3000:]}"
+                ) from None
+            event = found()
+            assert event is not None
+            self.events.remove(event)
+            return event
+
+    def log(self) -> str:
+        """Return what the program has printed."""
+        return (self._directory / "log.txt").read_text(errors="replace")
+
+    def heard(self) -> Samples:
+        """Return everything heard in the newest call until now."""
+        recordings = sorted(self._directory.glob("dump-*-dec.wav"), key=lambda p: p.stat().st_mtime)
+        if not recordings:
+            return np.zeros(0, np.int16)
+        data = recordings[-1].read_bytes()[WAV_HEADER:]
+        return np.frombuffer(data[: len(data) & ~1], "<i2")
+
+    async def listen(self, seconds: float) -> Samples:
+        """Wait for that much more audio, and return just what was heard meanwhile."""
+        begin = len(self.heard())
+        wanted = begin + round(seconds * CLOCK_HZ)
+        async with asyncio.timeout(seconds + 10.0):
+            while len(self.heard()) < wanted:  # noqa: ASYNC110 - a file tells nobody
+                await asyncio.sleep(0.05)
+        return self.heard()[begin:wanted]
+
+    def _write_files(self) -> None:
+        self._directory.mkdir(parents=True)
+        (self._directory / "config").write_text(
+            CONFIG.format(
+                sip_port=self.port,
+                directory=self._directory,
+                clock=CLOCK_HZ,
+                modules=MODULES,
+                control_port=self._control_port,
+            )
+        )
+        if self._registrar:
+            account = f"<sip:{self.name}@{self._registrar}>;regint=60;auth_user={self.name}"
+            account += f";auth_pass={self._password}"
+        else:
+            account = f"<sip:{self.name}@127.0.0.1:{self.port}>;regint=0"
+        account += ";answermode=auto;audio_codecs=PCMU/8000/1\n"
+        (self._directory / "accounts").write_text(account)
+        (self._directory / "contacts").write_text("")
+        with wave.open(str(self._directory / "tone.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(CLOCK_HZ)
+            file.writeframes(tone(self.frequency, TONE_SECONDS, level_db=-14.0).tobytes())
+
+    async def _connect(self) -> asyncio.StreamReader:
+        for _ in range(200):
+            try:
+                reader, self._writer = await asyncio.open_connection(
+                    "127.0.0.1", self._control_port
+                )
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                return reader
+        raise AssertionError(f"{self.name} did not start; its log:\n{self.log()[-3000:]}")
+
+    def _send(self, command: str, parameters: str = "") -> None:
+        assert self._writer is not None
+        message = json.dumps({"command": command, "params": parameters, "token": command}).encode()
+        self._writer.write(b"%d:%s," % (len(message), message))
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                size = int((await reader.readuntil(b":"))[:-1])
+                message = json.loads((await reader.readexactly(size + 1))[:-1])
+                async with self._news:
+                    if message.get("event"):
+                        self.events.append(message)
+                    self._news.notify_all()

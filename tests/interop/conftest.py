@@ -1,0 +1,115 @@
+"""Fixtures for tests against programs that this project did not write.
+
+Away from CI a machine without one of them still runs the rest; where the environment variable CI
+is set a missing program fails, so that nothing can quietly go untested.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import rtpmix
+from tests.interop.baresip import Baresip
+from tests.interop.sipp import Sipp
+
+
+def find_peer(name: str) -> str:
+    """Return the path of a program; without it fail in CI, and skip elsewhere."""
+    path = shutil.which(name)
+    if path is None:
+        message = f"{name} is not installed; .ci/run names the Debian package"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture
+def tshark() -> str:
+    """The path of tshark."""
+    return find_peer("tshark")
+
+
+@pytest.fixture
+def gst_launch() -> str:
+    """The path of gst-launch-1.0."""
+    return find_peer("gst-launch-1.0")
+
+
+@pytest.fixture
+def ffmpeg() -> str:
+    """The path of ffmpeg."""
+    return find_peer("ffmpeg")
+
+
+class Phones:
+    """Makes softphones that are ended when the test is over."""
+
+    def __init__(self, program: str, directory: Path) -> None:
+        self._program = program
+        self._directory = directory
+        self._made: list[Baresip] = []
+
+    async def __call__(
+        self, name: str, frequency: float, *, registrar: str = "", password: str = ""
+    ) -> Baresip:
+        """Start a phone that speaks a tone, answers by itself and records what it hears."""
+        phone = Baresip(
+            self._program,
+            self._directory / name,
+            name=name,
+            frequency=frequency,
+            registrar=registrar,
+            password=password,
+        )
+        self._made.append(phone)
+        await phone.start()
+        return phone
+
+    async def stop(self) -> None:
+        """End every phone."""
+        for phone in self._made:
+            await phone.stop()
+
+
+@pytest.fixture
+async def phones(tmp_path: Path) -> AsyncIterator[Phones]:
+    """A maker of baresip softphones."""
+    maker = Phones(find_peer("baresip"), tmp_path)
+    yield maker
+    await maker.stop()
+
+
+@pytest.fixture
+async def sipp(tmp_path: Path) -> AsyncIterator[Sipp]:
+    """A runner of SIPp scenarios."""
+    runner = Sipp(find_peer("sipp"), tmp_path)
+    yield runner
+    await runner.stop()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> rtpmix.Config:
+    """A server on free ports of the loopback address.
+
+    Softphones send in bursts when the machine is busy: a deeper playout buffer keeps the
+    recordings free of concealment, which would show beside the tones.
+    """
+    return rtpmix.Config(
+        sip_listen=("udp:127.0.0.1:0", "tcp:127.0.0.1:0"),
+        media_address="127.0.0.1",
+        jitter_ms=80,
+        recording_key=tmp_path / "recording.key",
+    )
+
+
+@pytest.fixture
+async def server(config: rtpmix.Config) -> AsyncIterator[rtpmix.Server]:
+    """A running server with `config`."""
+    async with rtpmix.Server(config) as running:
+        yield running

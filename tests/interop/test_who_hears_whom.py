@@ -1,0 +1,164 @@
+"""Who hears whom, with phones that this project did not write.
+
+Customer, agent and supervisor each speak a frequency of their own and keep what they hear. In every
+mode the frequencies found are those of the policy table, and any other is at least 60 dB below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import rtpmix
+from rtpmix.testing.audio import Samples, relative_levels, rms_db
+from tests.interop.conftest import Phones
+from tests.interop.sipp import Sipp, ToneSocket
+
+TONES = {"customer": 437.0, "agent": 1013.0, "supervisor": 1693.0}
+SETTLE_S = 0.4  # playout buffers and the phones' own, after a mode came into force
+LISTEN_S = 1.5
+
+# Listener -> talkers heard, by mode; the table of docs/explanation, not the code's.
+POLICY = {
+    "before": {"customer": {"agent"}, "agent": {"customer"}},
+    rtpmix.Mode.MONITOR: {
+        "customer": {"agent"},
+        "agent": {"customer"},
+        "supervisor": {"customer", "agent"},
+    },
+    rtpmix.Mode.WHISPER: {
+        "customer": {"agent"},
+        "agent": {"customer", "supervisor"},
+        "supervisor": {"customer", "agent"},
+    },
+    rtpmix.Mode.BARGE: {
+        "customer": {"agent", "supervisor"},
+        "agent": {"customer", "supervisor"},
+        "supervisor": {"customer", "agent"},
+    },
+    rtpmix.Mode.TAKEOVER: {  # with the agent's fate "listen"
+        "customer": {"supervisor"},
+        "agent": {"customer", "supervisor"},
+        "supervisor": {"customer"},
+    },
+}
+
+Listen = Callable[[float], Awaitable[Samples]]
+
+
+def check(mode: str, listener: str, heard: Samples, talkers: set[str]) -> None:
+    """Hold what one party heard against the policy."""
+    levels = relative_levels(heard, list(TONES.values()))
+    assert rms_db(heard) > -40.0, f"{mode}: {listener} heard silence"
+    for talker, frequency in TONES.items():
+        level = levels[frequency]
+        if talker in talkers:
+            assert level > -6.0, f"{mode}: {listener} hears {talker} at {level:.1f} dB"
+        else:
+            assert level < -60.0, f"{mode}: {listener} hears {talker} at {level:.1f} dB"
+
+
+async def check_everybody(mode: str, ears: dict[str, Listen]) -> None:
+    """Listen at every party at once, and check all of them."""
+    await asyncio.sleep(SETTLE_S)
+    expected = POLICY[mode]
+    recordings = await asyncio.gather(*(ears[listener](LISTEN_S) for listener in expected))
+    for (listener, talkers), heard in zip(expected.items(), recordings, strict=True):
+        check(str(mode), listener, heard, talkers)
+
+
+async def go_through_all_modes(
+    bridge: rtpmix.Bridge, agent: rtpmix.Leg, coach: rtpmix.Leg, ears: dict[str, Listen]
+) -> None:
+    """Monitor, whisper, barge, take over, hand back, and end the supervision."""
+    supervision = await bridge.supervise(coach, agent=agent, mode=rtpmix.Mode.MONITOR)
+    await check_everybody(rtpmix.Mode.MONITOR, ears)
+    for mode in (rtpmix.Mode.WHISPER, rtpmix.Mode.BARGE, rtpmix.Mode.WHISPER, rtpmix.Mode.MONITOR):
+        await supervision.set_mode(mode)
+        await check_everybody(mode, ears)
+    await supervision.takeover(fate=rtpmix.Fate.LISTEN)
+    await check_everybody(rtpmix.Mode.TAKEOVER, ears)
+    await supervision.hand_back()
+    await supervision.set_mode(rtpmix.Mode.MONITOR)
+    await check_everybody(rtpmix.Mode.MONITOR, ears)
+    await supervision.stop()
+
+
+async def test_softphones_hear_whom_the_policy_says(server: rtpmix.Server, phones: Phones) -> None:
+    """baresip as customer, agent and supervisor; the customer calls in."""
+    customer, agent, coach = [await phones(name, TONES[name]) for name in TONES]
+    ears = {phone.name: phone.listen for phone in (customer, agent, coach)}
+    done = asyncio.get_running_loop().create_future()
+
+    @server.on_invite
+    async def support_line(call: rtpmix.IncomingCall) -> None:
+        try:
+            legs = [await call.answer(), await server.invite(agent.address)]
+            bridge = await server.bridge()
+            await bridge.add(legs[0])
+            await bridge.add(legs[1], role=rtpmix.Role.AGENT)
+            await check_everybody("before", ears)
+            coach_leg = await server.invite(coach.address)
+            await go_through_all_modes(bridge, legs[1], coach_leg, ears)
+        except BaseException as error:
+            done.set_exception(error)
+            raise
+        done.set_result(None)
+
+    await customer.dial(f"sip:support@{server.sip_address}")
+    await asyncio.wait_for(done, 90)
+    await customer.event("CALL_CLOSED")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_sipp_legs_hear_whom_the_policy_says(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """SIPp as customer, agent and supervisor; each calls in by its own name."""
+    media = {name: ToneSocket(frequency) for name, frequency in TONES.items()}
+    arrived: dict[str, rtpmix.Leg] = {}
+    everybody = asyncio.Event()
+    over = asyncio.Event()
+
+    @server.on_invite
+    async def arrive(call: rtpmix.IncomingCall) -> None:
+        arrived[call.target] = await call.answer()
+        if len(arrived) == len(TONES):
+            everybody.set()
+        await over.wait()
+
+    address = server_address(server, transport)
+    calls = []
+    for name, socket in media.items():
+        await socket.open()
+        keys = {"rtp_port": str(socket.port)}
+        calls.append(
+            await sipp.run(
+                "call_until_bye", remote=address, user=name, transport=transport, keys=keys
+            )
+        )
+    try:
+        await asyncio.wait_for(everybody.wait(), 10)
+        bridge = await server.bridge()
+        await bridge.add(arrived["customer"])
+        await bridge.add(arrived["agent"], role=rtpmix.Role.AGENT)
+        ears = {name: socket.listen for name, socket in media.items()}
+        await check_everybody("before", ears)
+        await go_through_all_modes(bridge, arrived["agent"], arrived["supervisor"], ears)
+    finally:
+        over.set()
+        for socket in media.values():
+            socket.close()
+    for call in calls:
+        await call.finish()
+
+
+def server_address(server: rtpmix.Server, transport: str) -> str:
+    """Return where the server listens for a transport."""
+    board = server._started()
+    for listen in board.open_shell.addresses:
+        if listen.transport == transport.upper():
+            return f"{listen.host}:{listen.port}"
+    raise AssertionError(f"the server does not listen for {transport}")
