@@ -8,10 +8,7 @@ from pathlib import Path
 
 import rtpmix
 from rtpmix.server.inline_host import InlineHost
-from rtpmix.testing.loop import run
-from rtpmix.testing.media import VirtualMediaIO
-from rtpmix.testing.net import VirtualNet
-from rtpmix.testing.phone import TonePhone
+from rtpmix.testing import TonePhone, VirtualMediaIO, VirtualNet, run
 
 SERVER = "192.0.2.10"
 CUSTOMER, AGENT, COACH = TONES = 437, 1013, 1693
