@@ -25,6 +25,8 @@ _OPAQUE_URI = (
     r":([A-Za-z0-9\-_.!~*'();/?:@&=+$,%#\[\]]++)"
 )
 _URI = re.compile(rf"{_SIP_URI}|{_OPAQUE_URI}")
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(f"[{UNRESERVED}]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 # RFC 3261 section 19.1.4: these never match when only one of two URIs has them.
@@ -219,10 +221,13 @@ def _comparable(parameters: Parameters) -> dict[str, str]:
 
 
 def _normalised(text: str | None) -> str | None:
-    """Undo needless escapes and write the needed ones in one way."""
-    if text is None or "%" not in text:
-        return text
-    return quote_from_bytes(unquote_to_bytes(text), safe=_USER_SAFE)
+    """Undo the escapes of characters that are not reserved, which mean the same (19.1.4)."""
+    return text if text is None or "%" not in text else _ESCAPE.sub(_needed_escape, text)
+
+
+def _needed_escape(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else match[0].upper()
 
 
 def _same_parameters(ours: dict[str, str], theirs: dict[str, str]) -> bool:
