@@ -231,3 +231,105 @@ class Wire:
         if agent is not None:
             agent.receive_datagram(data, Flow("UDP", source, flow.remote), self.now)
             self.pump(flow.remote)
+
+
+def raw(
+    method: str,
+    *,
+    uri: str = "sip:bob@192.0.2.2",
+    branch: str | None = "z9hG4bKraw1",
+    via: str = "SIP/2.0/UDP 192.0.2.1:5060",
+    from_tag: str = "alice1",
+    to_tag: str | None = None,
+    call_id: str = "raw-call-1",
+    cseq: int = 1,
+    contact: str | None = "<sip:alice@192.0.2.1:5060>",
+    headers: str = "",
+    body: bytes = b"",
+) -> bytes:
+    """Write a request by hand, as a peer with ideas of its own would."""
+    lines = [
+        f"{method} {uri} SIP/2.0",
+        f"Via: {via}" + (f";branch={branch}" if branch is not None else ""),
+        f"From: <sip:alice@192.0.2.1>;tag={from_tag}",
+        "To: <sip:bob@192.0.2.2>" + (f";tag={to_tag}" if to_tag is not None else ""),
+        f"Call-ID: {call_id}",
+        f"CSeq: {cseq} {method}",
+        *([f"Contact: {contact}"] if contact is not None else []),
+        *headers.splitlines(),
+        *(["Content-Type: application/sdp"] if body and "Content-Type" not in headers else []),
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Bob:
+    """One user agent alone; the test is its peer and writes every byte itself."""
+
+    def __init__(self, flow: Flow | None = None, **config: Any) -> None:
+        self.agent = UserAgent(UserAgentConfig(**config), token=tokens("bob"))
+        self.flow = flow or Flow("UDP", ALICE, BOB)
+        self.now = 0.0
+        self.sent: list[tuple[float, Flow, Request | Response]] = []
+        self.told: list[Any] = []
+
+    def take(self, data: bytes) -> list[Request | Response]:
+        """Give it bytes; return what it sends at once."""
+        if self.flow.reliable:
+            self.agent.receive_stream(data, self.flow, self.now)
+        else:
+            self.agent.receive_datagram(data, self.flow, self.now)
+        return self.drain()
+
+    def drain(self) -> list[Request | Response]:
+        """Collect what it sends and tells."""
+        fresh = [
+            (self.now, flow, parse_message(data))
+            for flow, data in self.agent.datagrams_to_send()
+            if data.strip()
+        ]
+        self.sent += fresh
+        while (event := self.agent.next_event()) is not None:
+            self.told.append(event)
+        return [message for _, _, message in fresh]
+
+    def status(self, data: bytes) -> int | None:
+        """Give it bytes; return the status of its one answer."""
+        answers = self.take(data)
+        assert len(answers) <= 1
+        if not answers:
+            return None
+        assert isinstance(answers[0], Response)
+        return answers[0].status
+
+    def run(self, until: float) -> None:
+        """Let time pass."""
+        self.drain()
+        while (at := self.agent.next_deadline()) is not None and at <= until:
+            self.now = max(self.now, at)
+            self.agent.advance(self.now)
+            self.drain()
+        self.now = max(self.now, until)
+
+    def invited(self, **more: Any) -> int:
+        """Send it an INVITE by hand; return the call's number."""
+        self.take(raw("INVITE", **more))
+        number: int = self.told[-1].call
+        return number
+
+    def answered(self, **more: Any) -> tuple[int, str]:
+        """Bring it into a call; return the call's number and its tag."""
+        number = self.invited(**more)
+        self.agent.accept(number, self.now, ANSWER)
+        answer = self.drain()[-1]
+        tag = answer.to.tag or ""
+        self.take(raw("ACK", branch="z9hG4bKack", to_tag=tag, **more))
+        return number, tag
+
+    def events(self, name: str) -> list[Any]:
+        """Return what it told, of one kind."""
+        return [event for event in self.told if type(event).__name__ == name]
+
+    def statuses(self) -> list[int]:
+        """Return the status of every response so far."""
+        return [message.status for _, _, message in self.sent if isinstance(message, Response)]
