@@ -159,7 +159,6 @@ class Capture:
         for fact in recorded.finish():
             self._note(fact)
         self._note({"event": "leg_removed", "sample": at, "leg": recorded.name, "seat": leg})
-        self._registry.forget_leg(leg)
         self._report([recorded.spoken_writer, recorded.heard_writer], bye=True)
 
     def event(self, sample: int, fact: Mapping[str, Any]) -> None:
@@ -266,7 +265,6 @@ class Capture:
             self.remove_leg(leg, self._end + (self._origin or 0))
         self._close_gap()
         self._note({"event": "closed", "sample": self._end, "lost_facts": self._lost_facts})
-        packets = self.packets
         signing_key = self._recipients.signing_key
         sealed = False
         if self._try(self._end_segment):
@@ -280,7 +278,7 @@ class Capture:
             self.problem = "there is no signing key to seal it with"
         return CaptureSummary(
             path=self.directory,
-            packets=packets,
+            packets=self.packets,
             duration_s=self._end / CLOCK_HZ,
             gaps=len(self.gaps.closed),
             sealed=sealed,

@@ -48,7 +48,10 @@ class Registry:
         while f"{unique}.in" in taken:
             unique, number = f"{name}-{number}", number + 1
         # Others may have heard the seat before it was recorded: it keeps the CSRC it had then.
+        # But a seat that is given again is somebody else.
         csrc = self._manifest.contributors.get(seat)
+        if any(track.ssrc == csrc for track in self._manifest.tracks):
+            csrc = None
         spoken = self.add_track(
             f"{unique}.in", Kind.SPOKEN, ssrc=csrc, leg=unique, role=role, codec="L16"
         )
@@ -56,11 +59,6 @@ class Registry:
         self._manifest.contributors[seat] = spoken.ssrc
         self._csrcs.clear()
         return unique, spoken, heard
-
-    def forget_leg(self, seat: int) -> None:
-        """A seat may be given to another leg, which must not inherit this one's CSRC."""
-        self._manifest.contributors.pop(seat, None)
-        self._csrcs.clear()
 
     def add_track(self, name: str, kind: Kind, *, ssrc: int | None = None, **more: Any) -> Track:
         """Return a track with an SSRC and a port of its own."""

@@ -32,7 +32,9 @@ for number in range(100_000):
     time.sleep(max(0.0, begun + number * 0.02 - time.monotonic()))
     spoken = np.full((1, 160), number % 30_000, np.int16)
     heard = np.full((1, 160), number % 256, np.uint8)
-    writer.put_block(TapBlock(160 * number, (5,), spoken, heard, ("PCMU",), yes, yes, ((),), spoken))
+    writer.put_block(
+        TapBlock(160 * number, (5,), spoken, heard, ("PCMU",), yes, yes, ((),), spoken)
+    )
     print(160 * number + 160, flush=True)
 """
 

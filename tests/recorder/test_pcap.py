@@ -99,8 +99,7 @@ def test_a_foreign_file_is_refused(data: bytes) -> None:
 def test_zeros_after_the_last_record_are_no_records() -> None:
     """A power cut can leave a file with blocks that were never written."""
     data, payloads = make_file([10])
-    found = []
+    datagrams = scan(data + bytes(4096))
+    assert next(datagrams).payload == payloads[0]
     with pytest.raises(RecordingError, match="impossible header"):
-        for datagram in scan(data + bytes(4096)):
-            found.append(datagram.payload)
-    assert found == payloads
+        next(datagrams)

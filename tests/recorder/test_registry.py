@@ -65,9 +65,8 @@ def test_more_than_fifteen_contributors_are_marked_and_listed_in_a_fact() -> Non
 def test_no_two_tracks_share_name_port_or_ssrc() -> None:
     """Even when legs of one name come and go."""
     registry, manifest, _ = make()
-    for seat in range(40):
+    for seat in [*range(20)] * 2:
         registry.add_leg(seat, "agent", "agent", "PCMU")
-        registry.forget_leg(seat)
     tracks = manifest.tracks
     assert len(tracks) == 80
     assert len({track.name for track in tracks}) == 80
@@ -82,7 +81,6 @@ def test_a_seat_that_is_given_again_has_another_csrc() -> None:
     registry, _, _ = make()
     registry.add_leg(4, "coach", "supervisor", "PCMU")
     first = registry.csrcs((4,), 0)
-    registry.forget_leg(4)
     registry.add_leg(4, "customer", "customer", "PCMU")
     assert registry.csrcs((4,), 0) != first
 
