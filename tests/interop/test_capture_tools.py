@@ -1,0 +1,303 @@
+"""A capture is read by tools that rtpmix did not write: tshark, GStreamer, ffmpeg.
+
+Debian's own packages, unpatched.  A tool that is missing skips its tests, except where ``CI`` is
+set: there it is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtpmix.recorder import Capture, CapturePolicy, Recipients, read_capture
+from rtpmix.recorder.manifest import Manifest
+from rtpmix.recorder.pcap import scan
+from rtpmix.recorder.track import Kind, Track
+from rtpmix.recorder.vault import open_vault
+
+FRAMES = 150
+LEGS = {1: ("customer", "PCMU"), 2: ("agent", "PCMA"), 3: ("coach", "PCMU")}
+HEARD_BY = {1: (2,), 2: (1, 3), 3: (1, 2)}
+LIMIT = 60.0  # seconds for a tool
+
+
+def need(tool: str) -> str:
+    """Find a tool, or skip; in CI a missing one fails."""
+    found = shutil.which(tool)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{tool} is missing, and this is CI")
+        pytest.skip(f"{tool} is not installed")
+    return found
+
+
+@dataclass
+class Recorded:
+    """One sealed capture and what went into each track."""
+
+    path: Path
+    manifest: Manifest
+    keys: dict[str, bytes]  # track: master key and salt
+    payloads: dict[str, bytes]
+
+    def track(self, name: str) -> Track:
+        return next(track for track in self.manifest.tracks if track.name == name)
+
+    @property
+    def segment(self) -> Path:
+        return self.path / "0001.srtp.pcap"
+
+
+def make(path: Path, suite: str) -> Recorded:
+    """Record three seconds of three legs, with some facts."""
+    rng, recipients = np.random.default_rng(5), Recipients.of(bytes(32))
+    capture = Capture(
+        path,
+        conversation_id="interop",
+        recipients=recipients,
+        metadata={},
+        wall_clock=lambda: 1_700_000_000.0,
+        policy=CapturePolicy(suite=suite),
+        entropy=random.Random(6).randbytes,
+    )
+    for leg, (name, codec) in LEGS.items():
+        capture.add_leg(leg, name, name, codec, 0)
+    payloads: dict[str, bytes] = {}
+    for number in range(FRAMES):
+        for leg, (name, codec) in LEGS.items():
+            spoken = rng.integers(-20_000, 20_000, 160).astype(">i2").tobytes()
+            heard = rng.integers(0, 256, 160).astype(np.uint8).tobytes()
+            capture.frame(
+                leg, 160 * number, spoken=spoken, present=True, heard=heard, law=codec,
+                mixed=spoken, contributors=HEARD_BY[leg],
+            )  # fmt: skip
+            payloads[f"{name}.in"] = payloads.get(f"{name}.in", b"") + spoken
+            payloads[f"{name}.heard"] = payloads.get(f"{name}.heard", b"") + heard
+        capture.event(160 * number, {"event": "note", "text": "x" * (number * 20)})
+        capture.tick(number * 0.02)
+    assert capture.close().sealed
+    manifest, records = read_capture(path, recipients)
+    facts = [
+        record.packet.payload
+        for record in records
+        if record.packet and record.track and record.track.kind is Kind.EVENTS
+    ]
+    payloads["events"] = b"".join(facts)
+    vault = open_vault(path, recipients, manifest.capture_id)
+    keys = {track.name: vault[1, track.ssrc].material for track in manifest.tracks}
+    return Recorded(path, manifest, keys, payloads)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return make(tmp_path_factory.mktemp("capture") / "call", "AES_CM_128_HMAC_SHA1_80")
+
+
+@pytest.fixture(scope="module")
+def recorded_gcm(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return make(tmp_path_factory.mktemp("capture") / "gcm", "AEAD_AES_256_GCM")
+
+
+# ---------------------------------------------------------------------------- tshark
+
+
+def tshark(recorded: Recorded, *arguments: str) -> str:
+    decode = []
+    for track in recorded.manifest.tracks:
+        decode += ["-d", f"udp.port=={track.port},rtp", "-d", f"udp.port=={track.port + 1},rtcp"]
+    command = [need("tshark"), "-r", str(recorded.segment), *decode, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    return done.stdout
+
+
+def test_tshark_lists_every_stream_with_no_packet_lost(recorded: Recorded) -> None:
+    """Header, sequence, timestamp and SSRC are in clear."""
+    rows = [line.split() for line in tshark(recorded, "-q", "-z", "rtp,streams").splitlines()]
+    streams = {row[6]: row for row in rows if len(row) > 10 and row[6].startswith("0x")}
+    assert len(streams) == len(recorded.manifest.tracks) == 7
+    for track in recorded.manifest.tracks:
+        row = streams[f"0x{track.ssrc:08X}"]
+        if track.kind is not Kind.EVENTS:
+            assert str(FRAMES) in row
+        assert "(0.0%)" in row
+
+
+def test_tshark_finds_no_wrong_checksum(recorded: Recorded) -> None:
+    """IPv4 and UDP."""
+    check = ("-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
+    bad = "ip.checksum.status == Bad || udp.checksum.status == Bad"
+    good = "ip.checksum.status == Good && udp.checksum.status == Good"
+    assert tshark(recorded, *check, "-Y", bad) == ""
+    records = len(list(scan(recorded.segment.read_bytes())))
+    assert len(tshark(recorded, *check, "-Y", good).splitlines()) == records
+
+
+def test_tshark_proves_without_a_key_that_the_customer_never_heard_the_coach(
+    recorded: Recorded,
+) -> None:
+    """The CSRC list of what was heard; the same filter finds the coach at the agent."""
+    coach = recorded.track("coach.in").ssrc
+
+    def hearing(name: str) -> int:
+        heard = recorded.track(name).ssrc
+        shown = tshark(recorded, "-Y", f"rtp.ssrc=={heard} && rtp.csrc.item=={coach}")
+        return len(shown.splitlines())
+
+    assert hearing("customer.heard") == 0
+    assert hearing("agent.heard") == FRAMES
+
+
+# ------------------------------------------------------------------------- GStreamer
+
+
+def gstreamer(recorded: Recorded, name: str, cipher: str, auth: str, out: Path) -> bytes:
+    """Decrypt one track; the depayloader of G.711 hands any payload on as it is."""
+    track = recorded.track(name)
+    caps = (
+        f"application/x-srtp,media=audio,encoding-name=PCMU,clock-rate=8000,"
+        f"ssrc=(uint){track.ssrc},srtp-key=(buffer){recorded.keys[name].hex()},"
+        f"srtp-cipher={cipher},srtp-auth={auth},srtcp-cipher={cipher},srtcp-auth={auth}"
+    )
+    pipeline = (
+        f"filesrc location={recorded.segment} ! pcapparse dst-port={track.port} caps={caps} "
+        f"! identity ! srtpdec ! rtppcmudepay ! filesink location={out}"
+    )
+    command = [need("gst-launch-1.0"), "-q", *pipeline.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, done.stderr
+    return out.read_bytes()
+
+
+NAMES = [
+    "events", "customer.in", "customer.heard", "agent.in", "agent.heard", "coach.in", "coach.heard",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gstreamer_decodes_every_track_bit_for_bit(
+    recorded: Recorded, name: str, tmp_path: Path
+) -> None:
+    """`pcapparse ! identity ! srtpdec` with the key as caps."""
+    decoded = gstreamer(recorded, name, "aes-128-icm", "hmac-sha1-80", tmp_path / "out")
+    assert decoded == recorded.payloads[name]
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+def test_gstreamer_decodes_gcm_bit_for_bit(
+    recorded_gcm: Recorded, name: str, tmp_path: Path
+) -> None:
+    """RFC 7714: the option that ffmpeg does not know."""
+    decoded = gstreamer(recorded_gcm, name, "aes-256-gcm", "null", tmp_path / "out")
+    assert decoded == recorded_gcm.payloads[name]
+
+
+def test_gstreamer_gets_nothing_with_another_key(recorded: Recorded, tmp_path: Path) -> None:
+    """What makes the tests above mean something."""
+    wrong = Recorded(recorded.path, recorded.manifest, {"agent.in": bytes(30)}, recorded.payloads)
+    out = tmp_path / "out"
+    try:
+        decoded = gstreamer(wrong, "agent.in", "aes-128-icm", "hmac-sha1-80", out)
+    except AssertionError:
+        decoded = out.read_bytes() if out.exists() else b""
+    assert decoded == b""
+
+
+# ---------------------------------------------------------------------------- ffmpeg
+
+
+def free_port_pair() -> int:
+    """Return an even UDP port that was free with its successor a moment ago."""
+    rng = random.Random(os.getpid())
+    while True:
+        port = rng.randrange(20_000, 30_000) * 2
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtcp,
+        ):
+            try:
+                rtp.bind(("127.0.0.1", port))
+                rtcp.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_bound(port: int) -> bool:
+    table = Path("/proc/net/udp").read_text() + Path("/proc/net/udp6").read_text()
+    return f":{port:04X} " in table
+
+
+@pytest.fixture
+def ffmpeg() -> Iterator[Callable[[Path, Path, str], subprocess.Popen[bytes]]]:
+    """Start ffmpeg on an SDP file; it is ended by its id."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(sdp: Path, out: Path, form: str) -> subprocess.Popen[bytes]:
+        command = [
+            need("ffmpeg"), "-v", "error", "-nostdin", "-protocol_whitelist", "file,udp,rtp,srtp",
+            "-reorder_queue_size", "0", "-analyzeduration", "200000", "-i", str(sdp),
+            "-c:a", "copy", "-flush_packets", "1", "-f", form, str(out),
+        ]  # fmt: skip
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_ffmpeg_decodes_every_audio_track_bit_for_bit(
+    recorded: Recorded,
+    name: str,
+    tmp_path: Path,
+    ffmpeg: Callable[[Path, Path, str], subprocess.Popen[bytes]],
+) -> None:
+    """An SDP with a=crypto (RFC 4568), the packets replayed to loopback."""
+    track, port = recorded.track(name), free_port_pair()
+    number, codec, form = {
+        "L16": (96, "L16/8000/1", "s16be"),
+        "PCMU": (0, "PCMU/8000", "mulaw"),
+        "PCMA": (8, "PCMA/8000", "alaw"),
+    }[track.codec]
+    inline = base64.b64encode(recorded.keys[name]).decode()
+    (tmp_path / "track.sdp").write_text(
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        f"m=audio {port} RTP/SAVP {number}\r\na=rtpmap:{number} {codec}\r\n"
+        f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{inline}\r\n"
+    )
+    out = tmp_path / "out"
+    process = ffmpeg(tmp_path / "track.sdp", out, form)
+    wait_until(lambda: is_bound(port) or process.poll() is not None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for datagram in scan(recorded.segment.read_bytes()):
+            if datagram.port == track.port:
+                sender.sendto(datagram.payload, ("127.0.0.1", port))
+                time.sleep(0.002)
+    expected = recorded.payloads[name]
+    wait_until(
+        lambda: (out.exists() and out.stat().st_size >= len(expected)) or process.poll() is not None
+    )
+    assert out.read_bytes() == expected
