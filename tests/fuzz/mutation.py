@@ -127,18 +127,26 @@ MUTATIONS: tuple[Mutation, ...] = (
 )
 
 
-def attack(target: Callable[[bytes], object], mutator: Mutator) -> int:
+def attack(
+    target: Callable[[bytes], object],
+    mutator: Mutator,
+    *,
+    seconds: float = SECONDS,
+    most: int | None = None,
+) -> int:
     """Feed a target until its time is up, and return how many inputs it took.
 
     Parameters
     ----------
     target
         Must neither raise nor take long, and must not keep anything.
+    most
+        Inputs after which to stop before the time is up; None for no such end.
     """
     begin = time.monotonic()
-    blocks: int | None = None  # of memory in use, when half of the time is over
+    blocks: int | None = None  # of memory in use, when half of the attack is over
     number = 0
-    while number < FEWEST or time.monotonic() < begin + SECONDS:
+    while number < FEWEST or (time.monotonic() < begin + seconds and number != most):
         data = mutator.next()
         number += 1
         try:
@@ -148,7 +156,8 @@ def attack(target: Callable[[bytes], object], mutator: Mutator) -> int:
         if spent > TOO_SLOW_S:
             spent = min(_timed(target, data) for _ in range(5))
             assert spent <= TOO_SLOW_S, f"input {number} takes {spent:.3f} s: {data[:2000]!r}"
-        if blocks is None and number >= FEWEST and time.monotonic() > begin + SECONDS / 2:
+        half = time.monotonic() > begin + seconds / 2 or number == (most or 0) // 2
+        if blocks is None and number >= FEWEST and half:
             blocks = _blocks()
     grown = _blocks() - blocks if blocks is not None else 0
     assert grown < LEAK_BLOCKS, f"{grown} blocks of memory stayed behind"
