@@ -154,10 +154,11 @@ class OutgoingCall:
         return leg
 
     def _abandon(self) -> None:
-        if self._call and not self._answer.done():
+        # Whoever is cancelled while it waits for a future cancels that future too.
+        if self._call and (not self._answer.done() or self._answer.cancelled()):
             self._board.unexpect(self._call)
             self._board.agent.cancel(self._call, self._board.now)
-        elif self._call and not self._answer.cancelled() and self._answer.exception() is None:
+        elif self._call and self._answer.exception() is None:
             # Answered in the very moment in which the program gave up.
             self._board.unexpect(self._call)
             self._board.agent.bye(self._call, self._board.now)
