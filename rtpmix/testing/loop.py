@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import math
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
@@ -19,8 +20,6 @@ from . import streams
 from .net import Address, VirtualNet, VirtualSocket
 
 T = TypeVar("T")
-
-NANOSECONDS = 1_000_000_000
 
 
 class VirtualTimeError(TimeoutError):
@@ -37,7 +36,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not ready and timeout is None:
             raise RuntimeError("deadlock: every task waits and no timer is armed")
         if not ready and timeout is not None and timeout > 0:
-            self.loop.jump(timeout)
+            self.loop.jump()
         return ready
 
 
@@ -67,10 +66,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     Notes
     -----
-    Time is kept in whole nanoseconds, so that ``t0 + k * 0.005`` never drifts, and timers of one
-    instant fire in the order in which they were set.  So what one party sees depends on nothing
-    that another does at the same time.  Executors run their function at once, on this thread.
-    Names are not resolved.
+    A timer fires exactly at the time that it was set for, never a rounding error before, and timers
+    of one instant fire in the order in which they were set.  So what one party sees depends on
+    nothing that another does at the same time.  Executors run their function at once, on this
+    thread.  Names are not resolved.
     """
 
     def __init__(self, net: VirtualNet | None = None, *, limit: float = 3600.0) -> None:
@@ -78,11 +77,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector.loop = self
         self.limit = limit
         self.failures: list[dict[str, Any]] = []  # what asyncio would have logged
-        self._now_ns = 0
+        self._now = 0.0
         self._timers_set = 0
         super().__init__(selector)
-        # asyncio fires what is due within its clock's resolution, a nanosecond too early here.
-        self._clock_resolution = 1e-10
+        self._clock_resolution = math.ulp(0.0)
         self.set_exception_handler(lambda _, context: self.failures.append(context))
         self._net = net
         if net is not None:
@@ -90,7 +88,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
-        return self._now_ns / NANOSECONDS
+        return self._now
 
     def call_at(  # type: ignore[override]
         self,
@@ -99,20 +97,33 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call back at an instant, rounded to a nanosecond; ties in the order of these calls."""
+        """Call back at an instant; those of one instant in the order of these calls."""
         internals: Any = self  # of asyncio.BaseEventLoop, whose `call_at` this replaces
         internals._check_closed()
         self._timers_set += 1
-        instant = round(when * NANOSECONDS) / NANOSECONDS
-        timer: Any = _Timer(self._timers_set, instant, callback, args, self, context)
+        timer: Any = _Timer(self._timers_set, when, callback, args, self, context)
         heapq.heappush(internals._scheduled, timer)
         timer._scheduled = True
         return cast(asyncio.TimerHandle, timer)
 
-    def jump(self, seconds: float) -> None:
-        """Move the clock on; the selector does it when there is nothing to do."""
-        self._now_ns += round(seconds * NANOSECONDS)
-        if self.time() > self.limit:
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call back after so many seconds, to a whole nanosecond: sleeps do not add up errors."""
+        when = max(round(self._now + delay, 9), self._now)
+        return self.call_at(when, callback, *args, context=context)
+
+    def jump(self) -> None:
+        """Move the clock to the next timer; the selector does it when there is nothing to do."""
+        internals: Any = self
+        self._now = max(self._now, internals._scheduled[0].when())
+        # What asyncio takes to be due: exactly what is due, not what is due a nanosecond later.
+        self._clock_resolution = math.ulp(self._now)
+        if self._now > self.limit:
             raise VirtualTimeError(
                 f"{self.limit} virtual seconds passed; what is awaited never came"
             )

@@ -294,15 +294,16 @@ class VirtualNet:
         if direction.in_burst or lost < link.loss:
             self.counters.lost += 1
             return ()
-        at = self.loop.time() + (link.delay_ms + jitter * link.jitter_ms) / 1000
+        now = self.loop.time()
+        at = _instant(now + (link.delay_ms + jitter * link.jitter_ms) / 1000, now)
         if held < link.reorder:
             self.counters.reordered += 1
-            at += link.reorder_ms / 1000
+            at = _instant(at + link.reorder_ms / 1000, now)
         else:
             at = direction.last_arrival = max(at, direction.last_arrival)
         if doubled < link.duplicate:
             self.counters.duplicated += 1
-            return at, at + again * max(link.jitter_ms, 1.0) / 1000
+            return at, _instant(at + again * max(link.jitter_ms, 1.0) / 1000, now)
         return (at,)
 
     def _deliver(self, source: Address, destination: Address, data: bytes) -> None:
@@ -315,6 +316,11 @@ class VirtualNet:
             return
         self.counters.delivered += 1
         socket.receive(data, source)
+
+
+def _instant(at: float, now: float) -> float:
+    """Return the time to a whole nanosecond, for tests that compare it; never before now."""
+    return max(round(at, 9), now)
 
 
 def _matches(rule: Endpoint, address: Address) -> bool:

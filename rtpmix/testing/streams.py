@@ -115,7 +115,7 @@ class VirtualStream(asyncio.Transport):
         peer = self._peer
         if peer is None or self._lost or math.isinf(travel):
             return
-        self._last_arrival = max(self._loop.time() + travel, self._last_arrival)
+        self._last_arrival = max(round(self._loop.time() + travel, 9), self._last_arrival)
         self._loop.call_at(self._last_arrival, peer._arrive, lambda: deliver(peer, *arguments))
 
     def _arrive(self, event: Callable[[], None]) -> None:

@@ -1,6 +1,7 @@
 """The virtual loop: time that jumps, sockets in memory, nothing that waits in vain."""
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -72,8 +73,8 @@ def test_a_test_that_waits_in_vain_beside_a_ticking_timer_fails_too() -> None:
         run(main(), limit=60.0)
 
 
-def test_a_million_beats_do_not_drift() -> None:
-    """Whole nanoseconds: k * 0.005 is reached exactly, not by adding up."""
+def test_a_thousand_sleeps_do_not_drift() -> None:
+    """Sleeps end at whole nanoseconds: their rounding errors do not add up."""
 
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
@@ -93,12 +94,30 @@ def test_timers_of_one_instant_fire_in_the_order_they_were_set() -> None:
         loop = asyncio.get_running_loop()
         fired: list[int] = []
         for k in range(100):
-            loop.call_at(1.0 + (k % 3) * 1e-12, fired.append, k)  # the same nanosecond
+            loop.call_at(1.0, fired.append, k)
             loop.call_at(0.5 + k / 1000, int)
         await asyncio.sleep(2)
         return fired
 
     assert run(main()) == [*range(100)]
+
+
+@pytest.mark.parametrize("base", [0.0, 0.1 + 0.2, 3000.1])
+def test_a_timer_never_fires_before_its_time(base: float) -> None:
+    """Code that re-arms a timer until its deadline has come would never end otherwise."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        deadlines = [base]
+        for _ in range(100):
+            deadlines.append(math.nextafter(deadlines[-1], math.inf))
+        seen: list[float] = []
+        for deadline in deadlines:
+            loop.call_at(deadline, lambda: seen.append(loop.time()))
+        await asyncio.sleep(base + 1)
+        assert seen == deadlines
+
+    run(main())
 
 
 def test_timers_a_nanosecond_apart_are_two_instants() -> None:

@@ -1,0 +1,70 @@
+"""Offer and answer of a test phone: what it says in SDP, and what its media then does."""
+
+from __future__ import annotations
+
+from ..sdp.description import SessionDescription, parse_sdp
+from ..sdp.negotiation import (
+    Capabilities,
+    Direction,
+    LocalMedia,
+    Negotiated,
+    accept_answer,
+    answer_offer,
+    make_offer,
+)
+from .phone_media import PhoneMedia
+
+
+class PhoneSession:
+    """The session of one call. Everything raises SdpError for what the other side wrote."""
+
+    def __init__(self, media: PhoneMedia, codecs: tuple[str, ...], session_id: int) -> None:
+        self.media = media
+        self.agreed: Negotiated | None = None
+        self._capabilities = Capabilities(codecs=codecs)
+        self._local = LocalMedia(
+            address=media.address[0], port=media.address[1], session_id=session_id, version=1
+        )
+        self._offer: SessionDescription | None = None  # ours, that waits for its answer
+
+    def offer(self) -> bytes:
+        """Offer everything the phone can."""
+        self._offer = make_offer(self._capabilities, self._local, self.agreed)
+        return self._offer.to_bytes()
+
+    def reoffer(self, *, held: bool) -> bytes:
+        """Offer to hold, or to go on (RFC 3264 section 8.4)."""
+        self._local = self._local.revised(Direction.SENDONLY if held else Direction.SENDRECV)
+        return self.offer()
+
+    def accept_answer(self, body: bytes) -> None:
+        """Take the answer to our offer."""
+        if self._offer is not None:
+            answer = parse_sdp(body)
+            self._agree(accept_answer(self._offer, answer, self._capabilities))
+            self._offer = None
+
+    def accept_late_answer(self, body: bytes) -> None:
+        """Take the answer that an ACK carried; nothing if none is due."""
+        if self._offer is not None:
+            self.accept_answer(body)
+
+    def answer_offer(self, body: bytes) -> bytes:
+        """Return the answer to an offer; without an offer, an offer of ours."""
+        if not body:
+            if self.agreed is not None:
+                self._local = self._local.revised()
+            return self.offer()
+        if self.agreed is not None:
+            self._local = self._local.revised()
+        answer, agreed = answer_offer(parse_sdp(body), self._capabilities, self._local, self.agreed)
+        self._agree(agreed)
+        return answer.to_bytes()
+
+    def close(self) -> None:
+        """End the media."""
+        self.media.close()
+
+    def _agree(self, agreed: Negotiated) -> None:
+        self.agreed = agreed
+        self.media.agree(agreed)
