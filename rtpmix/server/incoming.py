@@ -131,7 +131,7 @@ class IncomingCall:
     async def challenge(self) -> None:
         """Refuse with 401 and a digest challenge: the phone calls again with its credentials."""
         self._check_waiting()
-        headers = self._board.challenge()
+        headers = self._board.challenge(self._request)
         if not headers:
             raise UsageError("there is nobody to log in: Config.users is empty")
         self._refuse(401, "Unauthorized", headers)

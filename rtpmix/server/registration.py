@@ -44,7 +44,7 @@ class Directory:
         sender = request.from_.uri
         ours = isinstance(sender, SipUri) and sender.host.lower() == self._config.realm.lower()
         if self._config.require_login or ours:
-            return None, self.authenticator.challenge(now)
+            return None, self.challenge(request, now)
         return None, []
 
     def register(
@@ -57,9 +57,14 @@ class Directory:
         target = request.to.uri
         if not isinstance(target, SipUri) or not is_ours(target):
             return Reply(404, "Not Found", []), None
-        if target.user != user:  # step 3: nobody registers for somebody else
+        if target.decoded_user != user:  # step 3: nobody registers for somebody else
             return Reply(403, "Forbidden", []), None
         return self.registrar.register(request, flow, self.address_of(user), now), user
+
+    def challenge(self, request: Request, now: float, *, stale: bool = False) -> Headers:
+        """Return the challenge for the sender of a request."""
+        agent = request.headers.get("User-Agent")
+        return self.authenticator.challenge(now, stale=stale, user_agent=agent)
 
     def contacts(self, user: str, now: float) -> list[Binding]:
         """Return where a user can be reached now, best first."""
@@ -75,4 +80,4 @@ class Directory:
         if verdict.outcome is Outcome.OK:
             return verdict.user, []
         stale = verdict.outcome is Outcome.STALE
-        return None, self.authenticator.challenge(now, stale=stale)
+        return None, self.challenge(request, now, stale=stale)

@@ -167,11 +167,11 @@ class Switchboard:
         """Return where a user can be reached now."""
         return self.directory.contacts(user, self.now)
 
-    def challenge(self) -> list[tuple[str, str]]:
+    def challenge(self, request: Request) -> list[tuple[str, str]]:
         """Return the headers that ask for a login; empty without users."""
         if not self.config.users:
             return []
-        return self.directory.authenticator.challenge(self.now)
+        return self.directory.challenge(request, self.now)
 
     def _token(self) -> str:
         return f"{self._random.getrandbits(80):020x}"

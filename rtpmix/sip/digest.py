@@ -35,6 +35,10 @@ from .message import Request, Response
 from .nonces import Nonces, Use
 from .uri import SipUri, parse_uri
 
+# User-Agents that give up at the first challenge they don't know, where RFC 8760 section 2.4 has
+# them ignore it. They get the one for MD5 alone.
+MD5_ONLY_AGENTS = ("baresip v0.", "baresip v1.", "baresip v2.")
+
 _COUNT = re.compile(r"[0-9A-Fa-f]{8}")
 
 
@@ -74,7 +78,9 @@ class Authenticator:
     secret_key
         At least 16 random bytes that sign nonces; fresh for each process.
     algorithms
-        Offered in this order (RFC 8760 section 2.3: most preferred first).
+        Offered in this order (RFC 8760 section 2.3: most preferred first). MD5 stands first by
+        default because many clients read one challenge and know nothing else; whoever sits on the
+        wire could take the others away in any case. What was not offered is not accepted.
     qop
         "auth", or "auth-int" too, which covers the body.
     nonce_lifetime
@@ -89,7 +95,7 @@ class Authenticator:
         lookup: Lookup,
         *,
         secret_key: bytes,
-        algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
+        algorithms: tuple[str, ...] = ("MD5", "SHA-256"),
         qop: tuple[str, ...] = ("auth",),
         nonce_lifetime: float = 300.0,
         max_nonces: int = 10_000,
@@ -110,9 +116,19 @@ class Authenticator:
         self._nobody = Secret(hmac.digest(secret_key, b"nobody", "sha256").hex())
 
     def challenge(
-        self, now: float, *, proxy: bool = False, stale: bool = False
+        self,
+        now: float,
+        *,
+        proxy: bool = False,
+        stale: bool = False,
+        user_agent: str | None = None,
     ) -> list[tuple[str, str]]:
         """Return the headers of a 401 (407 with `proxy`): one for each algorithm.
+
+        Parameters
+        ----------
+        user_agent
+            What the challenged request says of itself, for those in `MD5_ONLY_AGENTS`.
 
         References
         ----------
@@ -120,8 +136,11 @@ class Authenticator:
         """
         nonce = self._nonces.make(now)
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
+        algorithms = self._algorithms
+        if "MD5" in algorithms and user_agent and user_agent.startswith(MD5_ONLY_AGENTS):
+            algorithms = ("MD5",)
         headers = []
-        for algorithm in self._algorithms:
+        for algorithm in algorithms:
             fields = [("realm", quote(self._realm)), ("nonce", quote(nonce))]
             fields += [("stale", "true")] if stale else []
             fields += [("algorithm", algorithm), ("qop", quote(",".join(self._qop)))]

@@ -17,15 +17,21 @@ def free_port(kind: int = socket.SOCK_DGRAM) -> int:
         return port
 
 
+def is_free(port: int, kind: int) -> bool:
+    """Say whether a loopback port could be bound."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_sip_port() -> int:
     """Return a loopback port that is free for UDP and TCP alike."""
     for _ in range(100):
         port = free_port(socket.SOCK_STREAM)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if is_free(port, socket.SOCK_DGRAM):
             return port
     raise OSError("no port is free for both UDP and TCP")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from rtpmix import Server
 from rtpmix.testing.audio import CLOCK_HZ, Samples, decode_g711, encode_g711, tone
-from tests.interop.processes import free_sip_port, start, stop
+from tests.interop.processes import free_sip_port, is_free, start, stop
 
 SCENARIOS = Path(__file__).parent / "sipp"
 FRAME = 160  # samples
@@ -25,6 +27,13 @@ class Scenario:
         """Wait until every call of the scenario has gone as it says; fail otherwise."""
         status = await asyncio.wait_for(self.process.wait(), within)
         assert status == 0, f"SIPp ended with {status}:\n{self.report()}"
+
+    async def is_listening(self, transport: str) -> None:
+        """Wait until SIPp has its port."""
+        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+        async with asyncio.timeout(10):
+            while is_free(self.port, kind):  # noqa: ASYNC110 - a port tells nobody
+                await asyncio.sleep(0.05)
 
     def report(self) -> str:
         """Return what SIPp wrote down about what went wrong, and the messages."""
@@ -135,3 +144,12 @@ class ToneSocket(asyncio.DatagramProtocol):
             head = b"\x80\x00" + number.to_bytes(2) + (number * FRAME).to_bytes(4)
             head += int(self.frequency).to_bytes(4)
             self._transport.sendto(head + speech[number * FRAME : (number + 1) * FRAME], peer)
+
+
+def server_address(server: Server, transport: str) -> str:
+    """Return where the server listens for a transport."""
+    return next(
+        f"{listen.host}:{listen.port}"
+        for listen in server._started().open_shell.addresses
+        if listen.transport == transport.upper()
+    )

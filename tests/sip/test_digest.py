@@ -102,6 +102,28 @@ def test_a_challenge_lists_one_header_for_each_algorithm_best_first() -> None:
         assert "stale" not in value
 
 
+def test_md5_stands_first_by_default() -> None:
+    """Many clients read the first challenge only, and know nothing but MD5."""
+    (_, first), (_, second) = authenticator().challenge(1.0)
+    assert "algorithm=MD5," in first
+    assert "algorithm=SHA-256," in second
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "offered"),
+    [("baresip v1.0.0 (x86_64/linux)", 1), ("baresip v3.4.0", 2), ("phone", 2), (None, 2)],
+)
+def test_a_client_that_gives_up_at_sha_256_is_offered_md5_alone(
+    user_agent: str | None, offered: int
+) -> None:
+    """RFC 8760 section 2.4 says otherwise; the phones are there all the same."""
+    headers = authenticator().challenge(1.0, user_agent=user_agent)
+    assert len(headers) == offered
+    assert "algorithm=MD5," in headers[0][1]
+    strong = authenticator(algorithms=("SHA-256",))
+    assert "algorithm=SHA-256," in strong.challenge(1.0, user_agent=user_agent)[0][1]
+
+
 def test_a_challenge_can_say_stale_and_come_from_a_proxy() -> None:
     (name, value), _ = authenticator().challenge(1.0, proxy=True, stale=True)
     assert name == "Proxy-Authenticate"

@@ -1,0 +1,125 @@
+"""Call flows against SIPp, over UDP and TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+import rtpmix
+from tests.interop.sipp import Sipp, ToneSocket, server_address
+
+TRANSPORTS = pytest.mark.parametrize("transport", ["udp", "tcp"])
+
+
+async def no_calls_left(server: rtpmix.Server) -> None:
+    """Wait until nothing of any call is left; fail after the 64*T1 that a transaction may stay."""
+    async with asyncio.timeout(40):
+        while server.legs or server.snapshot()["sip"]["calls"]:  # noqa: ASYNC110 - counters
+            await asyncio.sleep(0.05)
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("scenario", ["call_and_hang_up", "call_with_late_offer", "call_on_hold"])
+async def test_calls_go_as_the_scenario_says(
+    server: rtpmix.Server, sipp: Sipp, transport: str, scenario: str
+) -> None:
+    """RFC 3261 section 13, RFC 3264 section 8.4; SIPp checks each message that it gets."""
+    reasons: list[str] = []
+
+    @server.on_invite
+    async def answer(call: rtpmix.IncomingCall) -> None:
+        leg = await call.answer()
+        reasons.append((await leg.closed()).cause)
+
+    media = ToneSocket(1013.0)
+    await media.open()
+    try:
+        running = await sipp.run(
+            scenario,
+            remote=server_address(server, transport),
+            transport=transport,
+            calls=10,
+            keys={"rtp_port": str(media.port)},
+        )
+        await running.finish()
+    finally:
+        media.close()
+    await no_calls_left(server)
+    assert reasons == ["remote-bye"] * 10
+
+
+@TRANSPORTS
+async def test_a_caller_who_gives_up_gets_487(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3261 section 9.2."""
+    cancelled = []
+
+    @server.on_invite
+    async def let_it_ring(call: rtpmix.IncomingCall) -> None:
+        await call.ring()
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(call)
+            raise
+
+    running = await sipp.run(
+        "call_and_cancel",
+        remote=server_address(server, transport),
+        transport=transport,
+        keys={"rtp_port": "9"},
+    )
+    await running.finish()
+    assert len(cancelled) == 1
+
+
+@TRANSPORTS
+async def test_nothing_in_common_is_488_with_a_warning(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3261 sections 21.4.26 and 20.43."""
+
+    @server.on_invite
+    async def answer(call: rtpmix.IncomingCall) -> None:
+        await call.answer()
+
+    running = await sipp.run(
+        "call_without_common_codec",
+        remote=server_address(server, transport),
+        transport=transport,
+        keys={"rtp_port": "9"},
+    )
+    await running.finish()
+    assert not server.legs
+
+
+@TRANSPORTS
+async def test_sipp_answers_our_call(server: rtpmix.Server, sipp: Sipp, transport: str) -> None:
+    """RFC 3261 sections 13.2 and 15: INVITE, 180, 200, ACK, BYE from here."""
+    running = await sipp.run("answer_until_bye", transport=transport, keys={"rtp_port": "9"})
+    await running.is_listening(transport)
+    leg = await server.invite(f"sip:peer@127.0.0.1:{running.port};transport={transport}")
+    assert leg.codec == "PCMU"
+    await leg.hangup()
+    await running.finish()
+
+
+@pytest.fixture
+def config(config: rtpmix.Config) -> rtpmix.Config:
+    """A server that knows one user."""
+    return dataclasses.replace(config, users={"sipp": "secret"}, realm="pbx.test")
+
+
+@TRANSPORTS
+async def test_sipp_registers_under_a_digest_challenge(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3261 sections 10 and 22; SIPp chooses its algorithm from those offered."""
+    running = await sipp.run(
+        "register", remote=server_address(server, transport), user="sipp", transport=transport
+    )
+    await running.finish()
+    assert server.contacts("sipp") == 1
