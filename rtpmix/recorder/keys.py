@@ -161,6 +161,7 @@ def generate_key(path: Path, *, public: bool = False) -> Recipients:
     wrapping_jwk = {**wrapping.as_dict(private=True), "use": "enc", "kid": wrapping.thumbprint()}
     document = {"keys": [wrapping_jwk, signer.to_jwk()]}
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_durably(path, json.dumps(document, indent=1).encode() + b"\n")
     except FileExistsError as exc:
         raise RecordingError(f"{path} exists already; it was not touched", path=path) from exc
