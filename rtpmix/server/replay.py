@@ -1,0 +1,264 @@
+"""Does a capture agree with itself?  What went in, mixed again, must give what came out.
+
+The `.in` tracks hold exactly what the mixer consumed and the `events` track every matrix that took
+effect, at its sample.  The mixer's arithmetic is exact, so replaying them through the same bridge
+gives every `.heard` packet bit for bit, on any machine.  A packet that differs was not sent by the
+call that this capture claims to be.
+
+Frames that were mixed from something that is not recorded, an announcement for example, can't be
+replayed; they are counted apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RecordingError
+from ..mixer import g711
+from ..mixer.bridge import Bridge
+from ..mixer.commands import SetMatrix
+from ..mixer.gains import coefficients_of_frame, mix, mix_ramp, to_samples
+from ..recorder.keys import Recipients
+from ..recorder.reader import read_capture, read_facts
+from ..recorder.track import CLOCK_HZ, Kind
+
+FRAME = 160
+Linear = NDArray[np.int16]
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What a replay found; frames of all listeners together."""
+
+    equal: int = 0
+    different: int = 0
+    unrecorded: int = 0  # mixed from something that has no track, or across a gap
+    unsettled: int = 0  # differ while the first matrix may still have been ramping in
+    seconds_equal: int = 0  # SHA-256 of the mixed frames before encoding
+    seconds_different: int = 0
+    differences: list[str] = field(default_factory=list)  # the first few
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether nothing differs, and something was compared."""
+        return not self.different and not self.seconds_different and self.equal > 0
+
+    @property
+    def lines(self) -> list[str]:
+        """The report as text."""
+        word = "CONSISTENT" if self.is_consistent else "INCONSISTENT"
+        text = [
+            f"{word}: {self.equal} frames replayed bit for bit, {self.different} differ, "
+            f"{self.unrecorded} have unrecorded parts, {self.unsettled} unsettled at the start; "
+            f"{self.seconds_equal} hashes agree, {self.seconds_different} do not"
+        ]
+        return text + [f"  {difference}" for difference in self.differences]
+
+
+def replay(path: Path, keys: Recipients) -> ReplayReport:
+    """Mix a capture again and compare.
+
+    Raises
+    ------
+    RecordingError
+        Not a capture, not for these keys, or a packet that does not authenticate.
+    """
+    facts = read_facts(path, keys)
+    run = _Replay(facts)
+    _, records = read_capture(path, keys)
+    for record in records:
+        track, packet = record.track, record.packet
+        if track is None or packet is None or track.leg is None:
+            continue
+        seat = run.seats.get(track.leg)
+        if seat is None:
+            raise RecordingError(f"{path}: the events track does not name {track.leg}", path=path)
+        if track.kind is Kind.SPOKEN:
+            spoken = np.frombuffer(packet.payload, ">i2").astype(np.int16)
+            run.spoken[record.sample][seat] = spoken
+        else:
+            run.heard[record.sample][seat] = (packet.payload, packet.payload_type)
+    return run.run()
+
+
+class _Replay:
+    """One pass over the media clock."""
+
+    def __init__(self, facts: list[dict[str, Any]]) -> None:
+        self.seats: dict[str, int] = {
+            fact["leg"]: fact["seat"] for fact in facts if fact["event"] == "leg_added"
+        }
+        self.spoken: dict[int, dict[int, Linear]] = defaultdict(dict)  # sample: seat: frame
+        self.heard: dict[int, dict[int, tuple[bytes, int]]] = defaultdict(dict)
+        self._hashes = [fact for fact in facts if fact["event"] == "heard_sha256"]
+        self._bridges = [_ReplayedBridge(*item) for item in _matrices(facts).items()]
+        self._report = ReplayReport()
+        # (seat, second): hash, frames; None when a frame of it could not be replayed.
+        self._seconds: dict[tuple[int, int], tuple[Any, int] | None] = {}
+
+    def run(self) -> ReplayReport:
+        for sample in sorted(self.spoken):
+            spoken = self.spoken[sample]
+            mixed: dict[int, Linear | None] = {}
+            unsettled: set[int] = set()
+            for bridge in self._bridges:
+                if not bridge.ticks_at(sample, spoken):
+                    continue
+                part = bridge.mix(sample, spoken)
+                mixed.update(part)
+                if bridge.is_unsettled(sample):
+                    unsettled.update(part)
+            for seat, (payload, law) in self.heard.get(sample, {}).items():
+                # A leg in no bridge hears silence.
+                frame = mixed[seat] if seat in mixed else np.zeros(FRAME, np.int16)
+                self._compare(sample, seat, payload, law, frame, seat in unsettled)
+        self._compare_hashes()
+        return self._report
+
+    def _compare(
+        self,
+        sample: int,
+        seat: int,
+        payload: bytes,
+        law: int,
+        frame: Linear | None,
+        unsettled: bool,
+    ) -> None:
+        report = self._report
+        if frame is None:
+            report.unrecorded += 1
+        elif g711.encode(frame, law).tobytes() == payload:
+            report.equal += 1
+        elif unsettled:
+            report.unsettled += 1
+            frame = None
+        else:
+            report.different += 1
+            if len(report.differences) < 10:
+                report.differences.append(f"seat {seat} at sample {sample}")
+        self._hash(sample, seat, frame)
+
+    def _hash(self, sample: int, seat: int, frame: Linear | None) -> None:
+        place = (seat, sample // CLOCK_HZ)
+        known = self._seconds.setdefault(place, (hashlib.sha256(), 0))
+        if known is None or frame is None:
+            self._seconds[place] = None
+            return
+        known[0].update(frame.astype("<i2").tobytes())
+        self._seconds[place] = (known[0], known[1] + 1)
+
+    def _compare_hashes(self) -> None:
+        for fact in self._hashes:
+            replayed = self._seconds.get((self.seats[fact["leg"]], fact["second"]))
+            if replayed is None:
+                continue
+            digest, frames = replayed[0].hexdigest(), replayed[1]
+            if (digest, frames) == (fact["sha256"], fact["frames"]):
+                self._report.seconds_equal += 1
+            else:
+                self._report.seconds_different += 1
+
+
+class _ReplayedBridge:
+    """The mixer's own bridge, driven by the matrix facts of one number."""
+
+    def __init__(self, number: int, matrices: list[dict[str, Any]]) -> None:
+        first = matrices[0]
+        self._bridge = Bridge(number, 0)
+        self._matrices = matrices
+        self._next = 0
+        self._ticked: int | None = None
+        # A recording that begins in mid-call tells the matrix in force first. It may have been on
+        # its way then, still ramping or even waiting: the same matrix is told again when it is in.
+        self._settled_at = first["sample"]
+        if first.get("in_force"):
+            settled = first
+            for matrix in matrices[1:2]:
+                if (matrix["seats"], matrix["gains"]) == (first["seats"], first["gains"]):
+                    settled = matrix
+            self._settled_at = settled["sample"] + 8 * int(settled["ramp_ms"]) + 2 * FRAME
+
+    def ticks_at(self, sample: int, spoken: dict[int, Linear]) -> bool:
+        """Whether the frames of this sample are of this bridge's phase."""
+        self._take_in_force(sample)
+        if self._ticked is not None and (sample - self._ticked) % FRAME:
+            return False
+        coming = set(self._bridge.seats)
+        if self._next < len(self._matrices) and self._matrices[self._next]["sample"] <= sample:
+            coming.update(self._matrices[self._next]["seats"])
+        return bool(coming & spoken.keys())
+
+    def is_unsettled(self, sample: int) -> bool:
+        """Whether the first matrix may still have been on its way."""
+        return bool(sample < self._settled_at)
+
+    def mix(self, sample: int, spoken: dict[int, Linear]) -> dict[int, Linear | None]:
+        """Return what each seat hears; None where something is in it that is not here."""
+        if self._ticked is not None:
+            # Ticks that were lost in a gap moved a ramp on all the same.
+            for tick in range(self._ticked + FRAME, sample, FRAME):
+                self._begin(tick)
+                self._advance()
+        self._begin(sample)
+        self._ticked = sample
+        bridge = self._bridge
+        silence = np.zeros(FRAME, np.int16)
+        talk = np.array([spoken.get(seat, silence) for seat in bridge.seats], np.float64)
+        contributors = bridge.contributors()
+        result: dict[int, Linear | None] = {}
+        if bridge.seats:
+            heard = np.zeros((len(bridge.seats), FRAME), np.int16)
+            to_samples(self._mix(talk), heard)
+            for row, seat in enumerate(bridge.seats):
+                is_whole = all(talker in spoken for talker in contributors[seat])
+                result[seat] = heard[row] if is_whole else None
+        self._advance()
+        return result
+
+    def _mix(self, talk: NDArray[np.float64]) -> NDArray[np.float64]:
+        bridge, ramp = self._bridge, self._bridge.ramp
+        if ramp is None:
+            return mix(talk, bridge.gains)
+        coefficients = coefficients_of_frame(ramp.ramp_ms, ramp.position, FRAME)
+        return mix_ramp(talk, bridge.gains, ramp.targets, coefficients)
+
+    def _take_in_force(self, sample: int) -> None:
+        first = self._matrices[0]
+        if self._next == 0 and first.get("in_force") and first["sample"] <= sample:
+            self._next = 1
+            self._bridge.seats = tuple(first["seats"])
+            self._bridge.gains = np.array(first["gains"], np.float64)
+
+    def _begin(self, sample: int) -> None:
+        """Take the newest matrix that took effect by this tick."""
+        while self._next < len(self._matrices) and self._matrices[self._next]["sample"] <= sample:
+            matrix = self._matrices[self._next]
+            self._next += 1
+            self._bridge.pending = SetMatrix(
+                bridge=self._bridge.number,
+                seats=tuple(matrix["seats"]),
+                gains=tuple(tuple(row) for row in matrix["gains"]),
+                ramp_ms=int(matrix["ramp_ms"]),
+            )
+        if self._bridge.pending is not None:
+            self._bridge.begin(leave_only=False)
+
+    def _advance(self) -> None:
+        if self._bridge.advance(FRAME):
+            self._bridge.settle()
+
+
+def _matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Return the matrices of each bridge by sample; of several at one sample the last counts."""
+    found: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for fact in facts:
+        if fact["event"] == "matrix":
+            found[int(fact["bridge"])][int(fact["sample"])] = fact
+    return {number: [by[at] for at in sorted(by)] for number, by in found.items()}

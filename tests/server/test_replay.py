@@ -1,0 +1,232 @@
+"""Tests of `rtpmix.server.replay`: the real engine is recorded, then replayed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtpmix.mixer.commands import (
+    MatrixCommitted,
+    OpenLeg,
+    OpenSource,
+    Play,
+    Record,
+    SetMatrix,
+)
+from rtpmix.mixer.engine import Engine
+from rtpmix.recorder import Recipients
+from rtpmix.rtp.packet import RtpPacket
+from rtpmix.server.recording_writer import InlineRecordingWriter
+from rtpmix.server.replay import ReplayReport, replay
+
+KEYS = Recipients.of(bytes(range(32)))
+CUSTOMER, AGENT, COACH, SOURCE = 11, 12, 13, 14
+LEGS = {CUSTOMER: ("customer", "PCMU"), AGENT: ("agent", "PCMA"), COACH: ("coach", "PCMU")}
+U, H = 32768, 20_000
+MODES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "monitor": ((0, U, 0), (U, 0, 0), (U, U, 0)),
+    "whisper": ((0, U, 0), (U, 0, H), (U, U, 0)),
+    "barge": ((0, U, U), (U, 0, U), (U, U, 0)),
+    "takeover": ((0, 0, U), (0, 0, 0), (U, 0, 0)),
+}
+
+
+class Call:
+    """Three legs on an engine, all speaking loud noise, recorded inline."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path = path
+        self.rng = random.Random(seed)
+        self.engine = Engine(phases=4)
+        self.writer = InlineRecordingWriter()
+        self.sent: dict[int, Any] = {}
+        self.number = 0
+        self.noise = np.random.default_rng(seed)
+        for leg, (_, codec) in LEGS.items():
+            self.engine.submit(
+                OpenLeg(
+                    leg=leg, codec=codec, payload_type=8 if codec == "PCMA" else 0, ssrc=leg,
+                    first_sequence=0, first_timestamp=0,
+                )
+            )  # fmt: skip
+
+    def record(self) -> None:
+        self.writer.start(
+            1, self.path, conversation_id="c", keys=KEYS, metadata={}, wall_clock=lambda: 0.0
+        )
+        for leg, (name, codec) in LEGS.items():
+            self.writer.add_leg(1, leg, name, name, codec, self.engine.sample)
+            self.engine.submit(Record(leg))
+
+    def tell(self, command: SetMatrix, sample: int, *, in_force: bool = False) -> None:
+        fact = {
+            "event": "matrix",
+            "bridge": command.bridge,
+            "seats": list(command.seats),
+            "gains": [list(row) for row in command.gains],
+            "ramp_ms": command.ramp_ms,
+            "in_force": in_force,
+        }
+        self.writer.event(1, sample, fact)
+
+    def set(self, mode: str, *, ramp_ms: int = 10, more: tuple[int, ...] = ()) -> SetMatrix:
+        seats = (*LEGS, *more)
+        gains = tuple((*row, *(U for _ in more)) for row in MODES[mode])
+        gains += tuple((0,) * len(seats) for _ in more)
+        token = len(self.sent) + 1
+        command = SetMatrix(bridge=1, seats=seats, gains=gains, ramp_ms=ramp_ms, token=token)
+        self.sent[token] = command
+        self.engine.submit(command)
+        return command
+
+    def run(self, frames: int, *, loss: float = 0.0) -> None:
+        for _ in range(frames):
+            for leg in LEGS:
+                if self.rng.random() >= loss:
+                    codes = self.noise.integers(0, 256, 160).astype(np.uint8).tobytes()
+                    packet = RtpPacket(
+                        payload_type=8 if LEGS[leg][1] == "PCMA" else 0,
+                        sequence_number=self.number & 0xFFFF,
+                        timestamp=160 * self.number,
+                        ssrc=900 + leg,
+                        payload=codes,
+                    )
+                    row = self.engine.row_of(leg)
+                    assert row is not None
+                    self.engine.inbox.put(row, packet.to_bytes())
+            self.engine.receive(self.engine.inbox.count)
+            self.number += 1
+            for _ in range(4):
+                self.engine.tick()
+                for block in self.engine.take_blocks():
+                    self.writer.put_block(block)
+                for event in self.engine.take_events():
+                    if isinstance(event, MatrixCommitted) and self.writer.snapshot()["captures"]:
+                        self.tell(self.sent[event.token], event.at)
+
+    def finish(self) -> ReplayReport:
+        assert self.writer.stop(1).result().sealed
+        return replay(self.path, KEYS)
+
+
+def test_every_mode_change_replays_bit_for_bit(tmp_path: Path) -> None:
+    """Whole call, ramps and interrupted ramps, loss and concealment, clipping and both laws."""
+    call = Call(tmp_path / "a", 1)
+    call.run(5)
+    call.record()
+    call.set("monitor")
+    call.run(20)
+    for _ in range(60):
+        mode, ramp = call.rng.choice(list(MODES)), call.rng.choice([0, 5, 10, 20, 40, 100])
+        call.set(mode, ramp_ms=ramp)
+        call.run(call.rng.randrange(1, 12), loss=0.1)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.different == report.unrecorded == report.unsettled == 0
+    assert report.equal > 3 * 300
+    assert report.seconds_equal >= 3 * 6
+    assert report.lines[0].startswith("CONSISTENT")
+
+
+def test_a_recording_that_begins_in_mid_call_replays_from_the_matrix_in_force(
+    tmp_path: Path,
+) -> None:
+    """The first fact of a bridge is what was in force, not a change."""
+    call = Call(tmp_path / "a", 2)
+    command = call.set("barge")
+    call.run(30)
+    call.record()
+    call.tell(command, call.engine.sample, in_force=True)
+    call.run(30)
+    call.set("whisper")
+    call.run(30)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.equal == 3 * 60
+
+
+def test_a_matrix_that_still_waits_when_the_recording_begins_is_no_contradiction(
+    tmp_path: Path,
+) -> None:
+    """Told as in force, then told again when it is: its first ramp is counted apart."""
+    call = Call(tmp_path / "a", 6)
+    call.record()
+    command = call.set("monitor")
+    call.tell(command, call.engine.sample, in_force=True)
+    call.run(30)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.unsettled <= 6
+    assert report.equal >= 3 * 28
+
+
+def test_a_matrix_that_was_never_in_force_does_not_replay(tmp_path: Path) -> None:
+    """A capture whose event log says "monitor" while the coach was heard contradicts itself."""
+    call = Call(tmp_path / "a", 3)
+    call.set("barge")
+    call.run(30)
+    call.record()
+    fact = SetMatrix(bridge=1, seats=tuple(LEGS), gains=MODES["monitor"], ramp_ms=10)
+    call.tell(fact, call.engine.sample, in_force=True)
+    call.run(60)
+    report = call.finish()
+    assert not report.is_consistent
+    assert report.different > 100
+    assert report.differences[0].startswith(f"seat {CUSTOMER}")
+
+
+def test_two_matrices_at_one_tick_count_as_the_last(tmp_path: Path) -> None:
+    """The first never took effect; both are told when the second does."""
+    call = Call(tmp_path / "a", 4)
+    call.record()
+    call.set("monitor")
+    call.run(10)
+    call.set("takeover")
+    call.set("barge")
+    call.run(20)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+
+
+def test_frames_with_an_announcement_are_counted_apart(tmp_path: Path) -> None:
+    """A source has no track: what it is in can't be replayed, the rest can."""
+    call = Call(tmp_path / "a", 5)
+    call.engine.submit(OpenSource(SOURCE))
+    call.record()
+    call.set("monitor")
+    call.run(20)
+    call.engine.submit(Play(SOURCE, bytes(range(256)) * 100))
+    call.set("monitor", more=(SOURCE,))
+    call.run(20)
+    call.set("monitor")
+    call.run(20)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert 3 * 19 <= report.unrecorded <= 3 * 23
+    assert report.equal >= 3 * 35
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_calls_replay(tmp_path: Path, seed: int) -> None:
+    """Random gains, seeded."""
+    call = Call(tmp_path / "a", 100 + seed)
+    call.record()
+    for _ in range(20):
+        gains = [
+            [call.rng.choice([0, 0, U, call.rng.randrange(3 * U)]) for _ in LEGS] for _ in LEGS
+        ]
+        for index in range(3):
+            gains[index][index] = 0
+        command = SetMatrix(
+            bridge=1, seats=tuple(LEGS), gains=tuple(map(tuple, gains)),
+            ramp_ms=call.rng.randrange(60), token=len(call.sent) + 1,
+        )  # fmt: skip
+        call.sent[command.token] = command
+        call.engine.submit(command)
+        call.run(call.rng.randrange(1, 9), loss=0.2)
+    report = call.finish()
+    assert report.is_consistent, report.lines
