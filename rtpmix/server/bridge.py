@@ -358,7 +358,7 @@ class Bridge:
         routing = self.call.routing
         if routing.seats:
             now = self._board.host.sample
-            recording.matrix(now, self.number, routing, "", "recording starts")
+            recording.matrix(now, self.number, routing, "", "recording starts", in_force=True)
         return recording
 
     async def close(self) -> None:

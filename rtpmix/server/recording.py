@@ -68,8 +68,17 @@ class Recording:
             self._board.host.submit(Record(leg.number, on=False))
             self._writer.remove_leg(self.number, leg.number, self._board.host.sample)
 
-    def matrix(self, sample: int, bridge: int, routing: Routing, who: str, why: str) -> None:
-        """Note a routing that is in force since ``sample``."""
+    def matrix(
+        self,
+        sample: int,
+        bridge: int,
+        routing: Routing,
+        who: str,
+        why: str,
+        *,
+        in_force: bool = False,
+    ) -> None:
+        """Note a routing that took effect at ``sample``, or that was in force already."""
         fact = {
             "event": "matrix",
             "bridge": bridge,
@@ -78,6 +87,7 @@ class Recording:
             "ramp_ms": routing.ramp_ms,
             "who": who,
             "why": why,
+            "in_force": in_force,
         }
         self._writer.event(self.number, sample, fact)
 
