@@ -47,6 +47,7 @@ __all__ = [
     "accept_answer",
     "answer_offer",
     "make_offer",
+    "warning_for",
 ]
 
 _PROTOCOL = "RTP/AVP"
@@ -60,6 +61,14 @@ class NegotiationError(SdpError):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{code} {text}", status_hint=488)
         self.warning = f'{code} rtpmix "{text}"'
+
+
+def warning_for(error: SdpError) -> str:
+    """Return a Warning header's value that says why a description was refused."""
+    if isinstance(error, NegotiationError):
+        return error.warning
+    text = str(error).replace("\\", "").replace('"', "")
+    return f'399 rtpmix "{text}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

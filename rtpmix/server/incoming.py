@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import CallFailed, CapacityError, SdpError, UsageError
+from ..sdp.negotiation import warning_for
 from ..sip import events as sip
 from ..sip.flow import Flow
 from ..sip.message import Request
 from ..sip.uri import SipUri
-from .leg import Leg, _quotable
+from .leg import Leg
 from .scope import Scope, current_scope
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class IncomingCall:
             body = media.answer(self._request.body) if self._request.body else media.offer()
         except SdpError as error:
             media.close()
-            warning = (("Warning", f'305 rtpmix "{_quotable(error)}"'),)
+            warning = (("Warning", warning_for(error)),)
             raise self._refuse(error.status_hint or 488, "Not Acceptable Here", warning) from error
         except CapacityError as error:
             media.close()

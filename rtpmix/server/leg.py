@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import CallFailed, SdpError, UsageError
 from ..events import DigitReceived, LegClosed, LegHeld, LegOpened
 from ..mixer.commands import LegStats, SendDigits
-from ..sdp.negotiation import Direction
+from ..sdp.negotiation import Direction, warning_for
 from ..sip import events as sip
 from ..sip.flow import Flow
 from .media_session import MediaSession
@@ -203,7 +203,7 @@ class Leg:
             body = self.media.answer(event.request.body)
         except SdpError as error:
             # RFC 3261 section 14.2: the session stays as it was.
-            warning = (("Warning", f'305 rtpmix "{_quotable(error)}"'),)
+            warning = (("Warning", warning_for(error)),)
             agent.answer_reinvite(self.call, error.status_hint or 488, now, headers=warning)
             return
         agent.answer_reinvite(self.call, 200, now, body)

@@ -17,6 +17,7 @@ from rtpmix.sdp.negotiation import (
     accept_answer,
     answer_offer,
     make_offer,
+    warning_for,
 )
 
 CAN = Capabilities()
@@ -174,7 +175,12 @@ def test_nothing_in_common_is_a_488_with_its_reason(
         answer_offer(sdp(*lines, c=c or "IN IP4 198.51.100.9"), CAN, HERE)
     assert caught.value.status_hint == 488
     assert str(caught.value).startswith(str(code))
-    assert caught.value.warning.startswith(f'{code} rtpmix "')
+    assert warning_for(caught.value).startswith(f'{code} rtpmix "')
+
+
+def test_any_refused_description_has_a_warning() -> None:
+    """RFC 3261 section 20.43: 399 for what has no code of its own, in a quoted string."""
+    assert warning_for(SdpError('an "odd" \\ line')) == '399 rtpmix "an odd  line"'
 
 
 def test_an_ipv6_stream_is_answered_over_ipv6() -> None:
