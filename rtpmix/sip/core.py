@@ -6,14 +6,16 @@ import enum
 import hashlib
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .dialog import Dialog, DialogId
+from ..errors import SipParseError, UsageError
+from .dialog import Dialog, DialogId, parsed_target, request_uri_text
 from .events import Event
 from .flow import Flow
 from .framing import StreamFramer
+from .headers import NameAddr
 from .message import Request, Response, respond
 from .routing import response_flow, sent_by
 from .timers import Timers
@@ -96,7 +98,8 @@ class Core:
         self.calls: dict[int, object] = {}
         self.dialogs: dict[DialogId, DialogUsage] = {}
         self.requests: dict[int, object] = {}
-        self.streams: dict[int, StreamFramer] = {}  # one for each open connection
+        # One for each open connection; None where the stream is broken and only waits to be closed.
+        self.streams: dict[int, StreamFramer | None] = {}
         self.counters: Counter[str] = Counter()
         self._number = 0
         self._tag_key = token().encode()[:64]
@@ -164,6 +167,40 @@ class Core:
             *headers,
         ]
         return Request.create(method, uri, fields, body, content_type)
+
+    def outside_request(
+        self,
+        method: str,
+        target: str,
+        flow: Flow,
+        from_uri: str,
+        from_name: str | None,
+        headers: Iterable[Header],
+        body: bytes,
+        content_type: str | None,
+        to_uri: str | None = None,
+    ) -> tuple[Request, str]:
+        """Compose a request outside of a dialog (section 8.1.1); also return its branch."""
+        try:
+            uri = parsed_target(target)
+            to = parsed_target(to_uri) if to_uri is not None else uri
+            origin = NameAddr(from_name, parsed_target(from_uri)).with_tag(self.token())
+        except SipParseError as error:
+            raise UsageError(f"{error}: write it like sip:alice@192.0.2.1") from error
+        branch = self.new_branch()
+        user_agent = self.config.user_agent
+        fields: Sequence[Header] = [
+            self.via(flow, branch),
+            MAX_FORWARDS,
+            ("From", str(origin)),
+            ("To", str(NameAddr(None, to))),
+            ("Call-ID", self.token()),
+            ("CSeq", f"1 {method}"),
+            *([("User-Agent", user_agent)] if user_agent else []),
+            *headers,
+        ]
+        request = Request.create(method, request_uri_text(uri), fields, body, content_type)
+        return request, branch
 
     def send_in_dialog(
         self,

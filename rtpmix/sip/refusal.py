@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..errors import SipParseError
 from .core import Core, Header, UserAgentConfig
 from .flow import Flow
 from .message import Request
@@ -50,10 +49,7 @@ def refusal_of(request: Request, config: UserAgentConfig) -> Refusal | None:
         return Refusal(416)
     if request.max_forwards == 0 and method != "OPTIONS" and request.to.tag is None:
         return Refusal(483)
-    try:
-        unknown = [option for option in request.require if option not in config.supported]
-    except SipParseError as error:
-        return Refusal(400, reason=f"Bad Request: {error}")
+    unknown = [option for option in request.require if option not in config.supported]
     if unknown:
         return Refusal(420, (("Unsupported", ", ".join(unknown)),))
     if method == "INVITE":

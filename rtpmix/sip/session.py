@@ -17,7 +17,7 @@ from .refusal import options_answer
 from .reinvite import Reinvite
 from .server_transaction import ServerTransaction
 from .timers import SIXTY_FOUR_T1, T1, T2
-from .transaction import TransactionUser
+from .transaction import NOBODY, TransactionUser
 
 
 class SessionState(enum.Enum):
@@ -84,6 +84,7 @@ class Session(TransactionUser):
 
     __slots__ = (
         "_acceptance",
+        "_accepted",
         "_deferred",
         "_reinvite",
         "_reinvited_by",
@@ -102,6 +103,7 @@ class Session(TransactionUser):
         self.state = SessionState.CONFIRMED
         self.unacknowledged: Acknowledgement | None = None  # a late offer that waits for us
         self._acceptance: Acceptance | None = None
+        self._accepted: ServerTransaction | None = None  # the last one, which outlives its ACK
         self._reinvited_by: ServerTransaction | None = None  # until confirmed
         self._reinvite: Request | None = None  # the re-INVITE that the user has to answer
         self._reinviting: Reinvite | None = None
@@ -122,6 +124,7 @@ class Session(TransactionUser):
     ) -> None:
         """Send a 2xx until it is acknowledged."""
         transaction.user = self
+        self._accepted = transaction
         self._acceptance = Acceptance(self, transaction, request.cseq.number, response.to_bytes())
         self._acceptance.start(now)
 
@@ -363,5 +366,8 @@ class Session(TransactionUser):
 
     def _forget(self) -> None:
         self.state = SessionState.OVER
+        if self._accepted is not None:
+            self._accepted.user = NOBODY  # it lingers for 64*T1 and must not keep us alive
+            self._accepted = None
         if self.core.dialogs.get(self.dialog.id) is self:
             del self.core.dialogs[self.dialog.id]

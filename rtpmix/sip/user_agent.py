@@ -13,18 +13,17 @@ section 8.2 says; a dialog's usage (`session`, `uas`, `uac`) or `pending` takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from ..errors import CapacityError, SipParseError, UsageError
-from .core import MAX_FORWARDS, Core, Header, UserAgentConfig
-from .dialog import parsed_target, request_uri_text
+from ..errors import CapacityError, UsageError
+from .core import Core, Header, UserAgentConfig
 from .dispatch import Dispatcher
 from .events import Event, StreamBroken
 from .flow import Flow, Outgoing
 from .framing import FramingError, StreamFramer
-from .headers import NameAddr
-from .message import Request
+from .grammar import is_token
+from .headers import Headers
 from .pending import OwnRequest, PendingRequest
 from .session import Session
 from .uac import OutgoingCall
@@ -79,9 +78,12 @@ class UserAgent:
         ----------
         RFC 3261 section 18.3; RFC 5626 section 4.4.1
         """
-        framer = self._core.streams.get(flow.connection)
+        streams = self._core.streams
+        if flow.connection not in streams:
+            streams[flow.connection] = StreamFramer()
+        framer = streams[flow.connection]
         if framer is None:
-            framer = self._core.streams[flow.connection] = StreamFramer()
+            return
         pings = framer.pings
         try:
             messages = framer.feed(data)
@@ -90,6 +92,7 @@ class UserAgent:
                 self._dispatcher.receive(message, flow, now)
             if error.head:
                 self._dispatcher.receive(error.head, flow, now)
+            streams[flow.connection] = None
             self._core.counters["streams_broken"] += 1
             self._core.events.append(StreamBroken(flow))
             return
@@ -175,7 +178,7 @@ class UserAgent:
         """
         core = self._core
         self._check_capacity()
-        request, branch = self._request_outside(
+        request, branch = core.outside_request(
             "INVITE",
             target,
             flow,
@@ -199,7 +202,7 @@ class UserAgent:
         ``reason`` is the value of a Reason header (RFC 3326). A call that has been answered is
         left with BYE.
         """
-        headers = [("Reason", reason)] if reason is not None else []
+        headers = _checked([("Reason", reason)] if reason is not None else [])
         found = self._any_call(call, "cancel")
         if isinstance(found, IncomingCall):
             raise UsageError(f"can't cancel call {call}: it is incoming; use reject or bye")
@@ -243,7 +246,7 @@ class UserAgent:
         An INVITE of the peer's under way goes first; a 491 is followed by another attempt after
         the random pause of RFC 3261 section 14.1. `UsageError` while one is under way.
         """
-        self._call(call, Session, "re-invite").reinvite(body, now, tuple(headers))
+        self._call(call, Session, "re-invite").reinvite(body, now, _checked(headers))
 
     def answer_reinvite(
         self,
@@ -255,7 +258,7 @@ class UserAgent:
     ) -> None:
         """Answer what `Reinvited` told of."""
         session = self._call(call, Session, "answer")
-        session.answer_reinvite(status, now, body, tuple(headers))
+        session.answer_reinvite(status, now, body, _checked(headers))
 
     def bye(self, call: int, now: float, headers: Iterable[Header] = ()) -> None:
         """End a call in any state.
@@ -263,7 +266,7 @@ class UserAgent:
         An answered one with BYE (`Ended` at once), an incoming one with 480 (no event), an
         outgoing one with CANCEL (`Failed` when it is over).
         """
-        self._any_call(call, "end").hang_up(now, tuple(headers))
+        self._any_call(call, "end").hang_up(now, _checked(headers))
 
     # ------------------------------------------------------------------ other requests
 
@@ -289,6 +292,9 @@ class UserAgent:
         core = self._core
         if method in _OWN_METHODS:
             raise UsageError(f"{method} can't be sent as such: use invite, ack, cancel or bye")
+        if not is_token(method):
+            raise UsageError(f"{method!r} is not a method: use a token of RFC 3261 section 25.1")
+        checked = _checked(headers, content_type)
         if call is not None:
             session = self._call(call, Session, "send a request in")
             own = OwnRequest(core, session)
@@ -297,7 +303,7 @@ class UserAgent:
                 method,
                 own,
                 now,
-                headers=tuple(headers),
+                headers=checked,
                 body=body,
                 content_type=content_type,
             )
@@ -305,7 +311,7 @@ class UserAgent:
         if target is None or flow is None or from_uri is None:
             raise UsageError("a request outside of a call needs target, flow and from_uri")
         self._check_capacity()
-        request, branch = self._request_outside(
+        request, branch = core.outside_request(
             method, target, flow, from_uri, None, headers, body, content_type, to_uri
         )
         own = OwnRequest(core, None)
@@ -333,41 +339,6 @@ class UserAgent:
 
     # ------------------------------------------------------------------ inside
 
-    def _request_outside(
-        self,
-        method: str,
-        target: str,
-        flow: Flow,
-        from_uri: str,
-        from_name: str | None,
-        headers: Iterable[Header],
-        body: bytes,
-        content_type: str | None,
-        to_uri: str | None = None,
-    ) -> tuple[Request, str]:
-        """Compose a request outside of a dialog (section 8.1.1); also return its branch."""
-        core = self._core
-        try:
-            uri = parsed_target(target)
-            to = parsed_target(to_uri) if to_uri is not None else uri
-            origin = NameAddr(from_name, parsed_target(from_uri)).with_tag(core.token())
-        except SipParseError as error:
-            raise UsageError(f"{error}: write it like sip:alice@192.0.2.1") from error
-        branch = core.new_branch()
-        user_agent = self._config.user_agent
-        fields: Sequence[Header] = [
-            core.via(flow, branch),
-            MAX_FORWARDS,
-            ("From", str(origin)),
-            ("To", str(NameAddr(None, to))),
-            ("Call-ID", core.token()),
-            ("CSeq", f"1 {method}"),
-            *([("User-Agent", user_agent)] if user_agent else []),
-            *headers,
-        ]
-        request = Request.create(method, request_uri_text(uri), fields, body, content_type)
-        return request, branch
-
     def _call(self, call: int, kind: type[Usage], verb: str) -> Usage:
         found = self._core.calls.get(call)
         if isinstance(found, kind):
@@ -391,3 +362,10 @@ class UserAgent:
             raise CapacityError(
                 "too many SIP transactions at once", limit=self._config.max_transactions
             )
+
+
+def _checked(headers: Iterable[Header], content_type: str | None = None) -> tuple[Header, ...]:
+    """Refuse headers that can't be written, before anything has changed."""
+    checked = tuple(headers)
+    Headers((*checked, ("Content-Type", content_type)) if content_type is not None else checked)
+    return checked
