@@ -11,7 +11,7 @@ gains stay is not touched by its neighbour's ramp, not even in the last bit.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ Exact = NDArray[np.float64]  # integers, or integers over a power of two: never 
 Linear = NDArray[np.int16]
 
 
-@cache
+@lru_cache(maxsize=64)
 def ramp_coefficients(ramp_ms: int) -> Exact:
     """Return the Q15 coefficients of a raised cosine.
 

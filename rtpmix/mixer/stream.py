@@ -168,15 +168,17 @@ class Stream:
         step = signed_difference(packet.timestamp, reference, TIMESTAMP_MODULUS)
         timestamp = reference + step
         if newest:
-            self._forgive_silence(row, step)
+            self._forgive_silence(row, step, timestamp)
             rows.extended_timestamp[row] = timestamp
         if not self._playout.place(row, timestamp, packet.payload, beat, newest):
             rows.late[row] += 1
 
-    def _forgive_silence(self, row: int, step: int) -> None:
-        """A gap in time but not in sequence was the sender's silence: not ours to conceal."""
+    def _forgive_silence(self, row: int, step: int, timestamp: int) -> None:
+        """A gap in time but not in sequence was the sender's silence: nothing was lost."""
         rows = self._rows
         in_sequence = int(rows.seen[row]) & 3 == 3
         if in_sequence and step > FRAME:
             forgiven = min(int(rows.missing_run[row]), step // FRAME - 1)
             rows.concealed[row] -= min(forgiven, int(rows.concealed[row]))
+            slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME
+            rows.quiet_until[row] = int(rows.origin[row]) + slot * self._playout.phases
