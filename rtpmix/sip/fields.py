@@ -34,11 +34,11 @@ def read_vias(lines: Sequence[str]) -> list[Via]:
 
 
 def read_from(lines: Sequence[str]) -> NameAddr:
-    return NameAddr.parse(_single(lines, "From"))
+    return NameAddr.parse(lines[0] if len(lines) == 1 else _single(lines, "From"))
 
 
 def read_to(lines: Sequence[str]) -> NameAddr:
-    return NameAddr.parse(_single(lines, "To"))
+    return NameAddr.parse(lines[0] if len(lines) == 1 else _single(lines, "To"))
 
 
 def read_call_id(lines: Sequence[str]) -> str:

@@ -28,8 +28,10 @@ QUOTED_STRING = r'"[^"\\\x00\r\n]*+(?:\\[^\r\n][^"\\\x00\r\n]*+)*"'
 # An underscore is not in RFC 3261's hostname but is in many real ones.
 HOST = rf"\[[0-9A-Fa-f:.]++\]|[{ALPHANUMERIC}_][{ALPHANUMERIC}_.\-]*+"
 
-# A name that ends in something else can be neither kind of address.
-_HOST_WORTH_CHECKING = "]0123456789."
+PORT = "6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|0?[0-9]{1,4}"
+
+# A host that ends in something else is no address, and any such name is good.
+ADDRESS_ENDS = "]0123456789."
 
 _TOKEN = re.compile(rf"[{TOKEN_CHARACTERS}]++")
 _HOST = re.compile(HOST)
@@ -93,7 +95,7 @@ def parse_host(text: str) -> str:
 
 def check_host(text: str) -> str:
     """Do what `parse_host` does for text that already matched `HOST`."""
-    if text[-1] not in _HOST_WORTH_CHECKING:
+    if text[-1] not in ADDRESS_ENDS:
         return text
     if text[0] == "[":
         address = text[1:-1]

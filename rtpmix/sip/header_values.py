@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from ..errors import SipParseError
 from .grammar import (
+    ADDRESS_ENDS,
     HOST,
     PARAMETERS,
+    PORT,
     QUOTED_STRING,
     TOKEN_CHARACTERS,
     Parameters,
@@ -31,7 +33,7 @@ from .uri import OpaqueUri, SipUri, build_uri, match_uri
 
 _VIA = re.compile(
     rf"([{TOKEN_CHARACTERS}]++[ \t]*+/[ \t]*+[{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
-    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}+))?"
+    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+({PORT}))?"
     rf"({PARAMETERS})[ \t]*+"
 )
 # name-addr: a display name in quotes or of tokens, then <addr-spec>. Characters beyond ASCII
@@ -111,9 +113,9 @@ class Via(_WithParameters):
         protocol, transport, host, port, parameters = match.groups()
         if protocol != "SIP/2.0":
             protocol = "".join(protocol.split()).upper()
-        if port is not None:
-            port = parse_number(port, maximum=65535, what="a Via port")
-        return cls(protocol, transport.upper(), check_host(host), port, parameters)
+        if host[-1] in ADDRESS_ENDS:
+            host = check_host(host)
+        return cls(protocol, transport.upper(), host, int(port) if port else None, parameters)
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
@@ -261,10 +263,15 @@ class CSeq(NamedTuple):
         if match is None:
             raise SipParseError("the CSeq is malformed", status_hint=400)
         number, method = match.groups()
-        return cls(parse_number(number, maximum=MAX_SEQUENCE_NUMBER, what="the CSeq"), method)
+        value = int(number) if len(number) < 10 else _long_sequence_number(number)
+        return cls(value, method)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
+
+
+def _long_sequence_number(digits: str) -> int:
+    return parse_number(digits, maximum=MAX_SEQUENCE_NUMBER, what="the CSeq")
 
 
 def parse_via_list(lines: Iterable[str]) -> list[Via]:

@@ -175,17 +175,16 @@ def _split(data: bytes) -> tuple[str, Headers, bytes | None]:
 def _start_request(line: str, headers: Headers) -> Request:
     """Make a request of its start line as far as it can be read."""
     method, _, rest = line.partition(" ")
-    uri, _, _version = rest.rpartition(" ")
-    if not is_token(method) or " SIP/" not in line.upper():
+    uri, _, version = rest.rpartition(" ")
+    if not is_token(method) or (version != "SIP/2.0" and " SIP/" not in line.upper()):
         raise SipParseError("a start line is neither a request's nor a response's")
     return Request(method, uri, headers)
 
 
 def _check_request(request: Request, line: str) -> None:
     """Hold a request to RFC 3261 sections 7.1, 8.1.1 and 19.1.1 (table 1)."""
-    version = line.rpartition(" ")[2].upper()
-    if version != "SIP/2.0":
-        other = _SIP_VERSION.fullmatch(version) is not None
+    if not line.endswith(" SIP/2.0") and not line.upper().endswith(" SIP/2.0"):
+        other = _SIP_VERSION.fullmatch(line.rpartition(" ")[2].upper()) is not None
         raise SipParseError("the SIP version is not 2.0", status_hint=505 if other else 400)
     read_essentials(request.headers)
     if request.cseq.method != request.method:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ..errors import SipParseError
-from .grammar import ENCODING_ERRORS, HOST, UNRESERVED, Parameters, check_host, format_host
+from .grammar import (
+    ADDRESS_ENDS,
+    ENCODING_ERRORS,
+    HOST,
+    PORT,
+    UNRESERVED,
+    Parameters,
+    check_host,
+    format_host,
+)
 
 _USER = UNRESERVED + r"%&=+$,;?/"
 _PASSWORD = UNRESERVED + r"%&=+$,"
@@ -17,7 +26,7 @@ _HEADER = UNRESERVED + r"%\[\]/?:+$"
 # Userinfo is tried first and given up as a whole when no @ follows.
 _SIP_URI = (
     rf"([Ss][Ii][Pp][Ss]?+):(?:([{_USER}]++)(?::([{_PASSWORD}]*+))?@)?"
-    rf"({HOST})(?::([0-9]{{1,5}}+))?((?:;[{_PARAMETER}]++(?:=[{_PARAMETER}]++)?)*)"
+    rf"({HOST})(?::({PORT}))?((?:;[{_PARAMETER}]++(?:=[{_PARAMETER}]++)?)*)"
     rf"(?:\?([{_HEADER}]++=[{_HEADER}]*+(?:&[{_HEADER}]++=[{_HEADER}]*+)*))?"
 )
 _OPAQUE_URI = (
@@ -166,12 +175,9 @@ def match_uri(text: str) -> re.Match[str]:
     match = _URI.fullmatch(text)
     if match is None or ("%" in text and _BAD_ESCAPE.search(text)):
         raise SipParseError("a URI is malformed", status_hint=400)
-    host, port = match.group(4, 5)
-    if host is not None:
+    host = match[4]
+    if host is not None and host[-1] in ADDRESS_ENDS:
         check_host(host)
-        # At five digits each, text compares as numbers do.
-        if port is not None and len(port) == 5 and port > "65535":
-            raise SipParseError("a port is above 65535", status_hint=400)
     return match
 
 
@@ -184,7 +190,7 @@ def build_uri(match: re.Match[str]) -> SipUri | OpaqueUri:
         scheme.lower(),
         user,
         password,
-        check_host(host),
+        check_host(host) if host[-1] in ADDRESS_ENDS else host,
         int(port) if port else None,
         _split_parameters(parameters) if parameters else (),
         tuple(_split_headers(headers)) if headers else (),
