@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from re import _constants, _parser  # type: ignore[attr-defined]
 from time import perf_counter
 from types import ModuleType
@@ -168,42 +169,41 @@ def test_parameters_are_found_unquoted() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_repeated_character_set_is_possessive(module: ModuleType) -> None:
-    """What gives nothing back can't be tried again: the base of linear time."""
+def test_repeated_character_sets_are_possessive_and_groups_are_not(module: ModuleType) -> None:
+    """What gives nothing back can't be tried again: the base of linear time. But Python before
+    3.11.5 matches possessive groups wrongly."""
     found = patterns(module)
     assert found
     for pattern in found:
         text = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode()
-        greedy = _greedy_single_repeats(_parser.parse(text, pattern.flags & ~re.UNICODE))
-        assert not greedy, (pattern, greedy)
+        wrong = list(_wrong_repeats(_parser.parse(text, pattern.flags & ~re.UNICODE)))
+        assert not wrong, (pattern, wrong)
 
 
-def _greedy_single_repeats(tree: object) -> list[object]:
-    """Return greedy or lazy unbounded repeats whose body is one character set."""
-    found: list[object] = []
+def test_a_wrong_repeat_is_found() -> None:
+    for text in ("a*", "[ab]+", "(?:x|a*?)", "(a+)?", "(?:ab)*+", "(?:a(?:bc)?+)*"):
+        assert list(_wrong_repeats(_parser.parse(text))), text
+    assert not list(_wrong_repeats(_parser.parse("a*+[ab]++(?:ab)*(?:x|y?+)(a{3})?b{1,5}")))
+
+
+SINGLE = (_constants.IN, _constants.ANY, _constants.LITERAL, _constants.NOT_LITERAL)
+
+
+def _wrong_repeats(tree: object) -> Iterator[object]:
+    """Yield unbounded repeats of one character set that backtrack, and possessive groups."""
     for operator, argument in tree:  # type: ignore[attr-defined]
         if operator in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
             _, high, body = argument
-            if (
-                high == _constants.MAXREPEAT
-                and len(body) == 1
-                and body[0][0]
-                in (
-                    _constants.IN,
-                    _constants.ANY,
-                    _constants.LITERAL,
-                    _constants.NOT_LITERAL,
-                )
-            ):
-                found.append(argument)
+            if high == _constants.MAXREPEAT and len(body) == 1 and body[0][0] in SINGLE:
+                yield argument
+        if operator is _constants.POSSESSIVE_REPEAT:
+            body = argument[2]
+            if len(body) != 1 or body[0][0] not in SINGLE:
+                yield argument
         for part in argument if isinstance(argument, tuple | list) else (argument,):
-            if isinstance(part, _parser.SubPattern):
-                found += _greedy_single_repeats(part)
-            elif isinstance(part, list):
-                for branch in part:
-                    if isinstance(branch, _parser.SubPattern):
-                        found += _greedy_single_repeats(branch)
-    return found
+            for inner in part if isinstance(part, list) else (part,):
+                if isinstance(inner, _parser.SubPattern):
+                    yield from _wrong_repeats(inner)
 
 
 PUMPS = ['"', '\\"', ";a", ";a=b", ";a ", " ", "\t ", ",", "<", ">", "a", "a:", "a@", "%41", "1."]
