@@ -75,6 +75,8 @@ class Dispatcher:
             self._receive_outside(request, flow, now)
         elif usage is None:
             core.refuse(request, flow, 481)
+        elif method != "BYE" and self._is_full():  # a call can always be ended
+            core.refuse(request, flow, 503, headers=[_RETRY_AFTER])
         else:
             usage.receive_request(request, flow, now)
 
@@ -87,7 +89,7 @@ class Dispatcher:
             core.refuse(request, flow, 481)
         elif core.layer.is_merged(request):
             core.refuse(request, flow, 482)
-        elif len(core.layer) >= core.config.max_transactions:
+        elif self._is_full():
             core.refuse(request, flow, 503, headers=[_RETRY_AFTER])
         elif method != "INVITE":
             PendingRequest(core, request, flow, None, now)
@@ -96,6 +98,9 @@ class Dispatcher:
         else:
             transaction = core.layer.accept_request(request, flow)
             IncomingCall(core, request, transaction, flow, now)
+
+    def _is_full(self) -> bool:
+        return len(self._core.layer) >= self._core.config.max_transactions
 
     def _receive_cancel(self, request: Request, flow: Flow, now: float) -> None:
         """Take a CANCEL (section 9.2)."""

@@ -15,6 +15,15 @@ from .uri import OpaqueUri, SipUri
 
 DEFAULT_PORT = 5060
 
+# Where a peer can't be reached from outside of its own network: RFC 1918, 6598, 3927, 1122, 4193.
+_INSIDE = [
+    ipaddress.ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
+        *("127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"),
+    )
+]
+
 
 @lru_cache(maxsize=1024)
 def is_ip_literal(host: str) -> bool:
@@ -24,6 +33,13 @@ def is_ip_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@lru_cache(maxsize=1024)
+def is_inside(address: str) -> bool:
+    """Tell whether an address means something only inside of one network."""
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in _INSIDE)
 
 
 def bracketed(host: str) -> str:
@@ -73,7 +89,8 @@ def next_hop_flow(uri: SipUri | OpaqueUri, heard: Flow) -> Flow:
     """Return the way to a URI for one who has heard its dialog over ``heard``.
 
     An open connection is used again, since a client behind a NAT can't be connected to. A
-    datagram goes to the URI's address if it is one, else back where the peer was heard.
+    datagram goes to the URI's address if it is one that can be reached, else back where the peer
+    was heard: a client behind a NAT calls itself by its address inside.
     """
     if heard.reliable and heard.connection:
         return heard
@@ -82,5 +99,7 @@ def next_hop_flow(uri: SipUri | OpaqueUri, heard: Flow) -> Flow:
         return heard
     transport = (uri.parameter("transport") or "UDP").upper()
     if transport != heard.transport:  # our local address belongs to the transport it listens on
+        return heard
+    if is_inside(address[0]) and not is_inside(heard.remote[0]):
         return heard
     return heard._replace(remote=address, connection=0)

@@ -242,8 +242,8 @@ class Session(TransactionUser):
         if self.state is SessionState.CONFIRMED:
             self._finish(now, "remote-bye", request.headers.get("Reason"))
         self._stop_accepting()
-        if self.state is not SessionState.SAYING_BYE:
-            self._forget()
+        # Also where our own BYE is under way: a peer that has said BYE has nothing more to say.
+        self._forget()
 
     def _receive_reinvite(self, request: Request, flow: Flow, now: float) -> None:
         if self._reinvite is not None:

@@ -30,8 +30,18 @@ def test_a_request_over_the_limits_is_503_without_any_state() -> None:
 def test_a_call_in_progress_can_be_ended_when_the_limit_is_reached() -> None:
     bob = Bob(max_transactions=1)
     _, tag = bob.answered()
-    assert bob.status(raw("OPTIONS", branch="z9hG4bKo", to_tag=tag, cseq=2)) == 200
+    assert bob.status(raw("OPTIONS", branch="z9hG4bKo", to_tag=tag, cseq=2)) == 503
     assert bob.status(raw("BYE", branch="z9hG4bKb", to_tag=tag, cseq=3)) == 200
+
+
+def test_a_peer_in_a_call_can_not_fill_our_memory() -> None:
+    bob = Bob(max_transactions=50)
+    number, tag = bob.answered()
+    bob.agent.bye(number, 0.0)
+    for cseq in range(2, 500):
+        method = ("OPTIONS", "INFO", "BYE")[cseq % 3]
+        bob.take(raw(method, branch=f"z9hG4bK{cseq}", to_tag=tag, cseq=cseq))
+    assert bob.agent.snapshot()["non_invite_server"] <= 50
 
 
 def test_a_bad_request_is_answered_if_it_can_be() -> None:

@@ -51,10 +51,10 @@ def test_a_lost_connection_is_opened_again_to_the_port_of_the_via() -> None:
 
 def test_a_request_stays_on_an_open_connection() -> None:
     """A client behind a NAT can't be connected to."""
-    target = parse_uri("sip:alice@10.0.0.1:5070;transport=tcp")
+    target = parse_uri("sip:alice@203.0.113.1:5070;transport=tcp")
     assert next_hop_flow(target, TCP) == TCP
     gone = TCP._replace(connection=0)
-    assert next_hop_flow(target, gone).remote == ("10.0.0.1", 5070)
+    assert next_hop_flow(target, gone).remote == ("203.0.113.1", 5070)
 
 
 def test_names_and_other_schemes_go_where_the_peer_was_heard() -> None:
@@ -77,3 +77,21 @@ def test_ipv6_hosts_are_bracketed() -> None:
     assert bracketed("2001:db8::1") == "[2001:db8::1]"
     flow = Flow("UDP", ("2001:db8::2", 5060), ("2001:db8::1", 5060))
     assert sent_by(flow) == "[2001:db8::1]:5060"
+
+
+@pytest.mark.parametrize(
+    ("contact", "heard", "expected"),
+    [
+        ("sip:a@10.0.0.5:5070", "198.51.100.7", ("198.51.100.7", 40000)),
+        ("sip:a@[fd00::5]:5070", "2001:db8::7", ("2001:db8::7", 40000)),
+        ("sip:a@10.0.0.5:5070", "10.0.0.9", ("10.0.0.5", 5070)),
+        ("sip:a@127.0.0.1:5070", "127.0.0.1", ("127.0.0.1", 5070)),
+        ("sip:a@203.0.113.5:5070", "10.0.0.9", ("203.0.113.5", 5070)),
+    ],
+)
+def test_a_contact_inside_a_network_is_no_way_to_a_peer_outside(
+    contact: str, heard: str, expected: tuple[str, int]
+) -> None:
+    """A client behind a NAT writes its inner address into Contact."""
+    flow = Flow("UDP", (heard, 40000), ("192.0.2.2", 5060))
+    assert next_hop_flow(parse_uri(contact), flow).remote == expected
