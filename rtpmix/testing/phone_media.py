@@ -208,6 +208,8 @@ class PhoneMedia:
         agreed = self._agreed
         if agreed is None or agreed.remote is None or self._rtp is None or self._rtcp is None:
             return
+        if self.paused:  # the cable is out
+            return
         now = self._clock()
         blocks: tuple[ReportBlock, ...] = ()
         if self.reception is not None:
