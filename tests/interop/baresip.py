@@ -152,11 +152,9 @@ class Baresip:
         return (self._directory / "log.txt").read_text(errors="replace")
 
     def heard(self) -> Samples:
-        """Return everything heard in the newest call until now."""
-        recordings = sorted(self._directory.glob("dump-*-dec.wav"), key=lambda p: p.stat().st_mtime)
-        if not recordings:
-            return np.zeros(0, np.int16)
-        data = recordings[-1].read_bytes()[WAV_HEADER:]
+        """Return everything heard until now; each call has a file, named by its time."""
+        recordings = sorted(self._directory.glob("dump-*-dec.wav"))
+        data = b"".join(recording.read_bytes()[WAV_HEADER:] for recording in recordings)
         return np.frombuffer(data[: len(data) & ~1], "<i2")
 
     async def listen(self, seconds: float) -> Samples:

@@ -51,6 +51,29 @@ async def test_calls_go_as_the_scenario_says(
 
 
 @TRANSPORTS
+async def test_nothing_stays_behind_after_hundreds_of_calls(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """Forty calls a second: each one is answered in time, and no leg, dialog or task is left."""
+
+    @server.on_invite
+    async def answer(call: rtpmix.IncomingCall) -> None:
+        await (await call.answer()).closed()
+
+    running = await sipp.run(
+        "call_and_hang_up",
+        remote=server_address(server, transport),
+        transport=transport,
+        calls=400,
+        rate=40,
+        keys={"rtp_port": "9"},
+    )
+    await running.finish()
+    await no_calls_left(server)
+    assert server.snapshot()["handlers"] == 0
+
+
+@TRANSPORTS
 async def test_a_caller_who_gives_up_gets_487(
     server: rtpmix.Server, sipp: Sipp, transport: str
 ) -> None:
