@@ -62,6 +62,13 @@ def test_the_invite_of_rfc_3261_is_read() -> None:
     assert message.to_bytes() == INVITE
 
 
+def test_options_and_methods_are_listed() -> None:
+    """Sections 20.5, 20.32 and 20.37."""
+    message = request(HEAD + b"Allow: INVITE, ACK\r\nk: 100rel\r\nSupported: timer,\r\n\r\n")
+    assert message.allow == ["INVITE", "ACK"]
+    assert message.supported == ["100rel", "timer"]
+
+
 def test_a_response_is_read() -> None:
     """Section 7.2."""
     data = b"SIP/2.0 486 Busy Here" + HEAD[HEAD.index(b"\r\n") :] + b"\r\n"

@@ -84,6 +84,7 @@ def test_other_schemes_stay_opaque() -> None:
     assert str(uri) == "tel:+358-555-1234567;phone-context=x"
     assert uri.equals(OpaqueUri("tel", "+358-555-1234567;phone-context=x"))
     assert not uri.equals(sip("sip:a@b"))
+    assert not sip("sip:a@b").equals(uri)
 
 
 def test_a_sip_uri_of_another_scheme_is_refused() -> None:
@@ -118,6 +119,7 @@ DIFFERENT = [
     ("sip:bob@biloxi.com", "sips:bob@biloxi.com"),
     ("sip:bob@biloxi.com", "sip:bob:x@biloxi.com"),
     ("sip:a%3Bb@c", "sip:a;b@c"),
+    ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security"),
 ]
 
 
