@@ -24,6 +24,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -52,6 +53,10 @@ class ThreadHost:
         For RTP and RTCP, in pairs.
     phases
         Beats in a ptime: more spread the load and shorten the wait in the kernel, but each costs.
+    source
+        Randomness for the spacing of RTCP reports.
+    clock
+        Seconds that never go back.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class ThreadHost:
         ports: range = range(20000, 40000),
         phases: int = 4,
         source: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = Engine(
             phases=phases,
@@ -72,6 +78,7 @@ class ThreadHost:
         self._io = SocketIO(media_address, ports)
         self._media = MediaLoop(self._engine, self._io)
         self._beat_s = PTIME_S / phases
+        self._clock = clock
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -145,14 +152,14 @@ class ThreadHost:
     # ----------------------------------------------------------------------------- the thread
 
     def _run(self) -> None:
-        media, engine = self._media, self._engine
-        start = time.monotonic()
+        media, engine, clock = self._media, self._engine, self._clock
+        start = clock()
         while not self._stopping:
             due = start + engine.beat * self._beat_s
-            wait = due - time.monotonic()
+            wait = due - clock()
             if wait > 0:
                 time.sleep(wait)
-            late = time.monotonic() - due
+            late = clock() - due
             media.count_lateness(late)
             if late > self._beat_s:
                 media.late_beats += 1

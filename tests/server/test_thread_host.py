@@ -1,0 +1,140 @@
+"""The engine on its thread, with real sockets: the one place here that waits in real time."""
+
+import asyncio
+import gc
+import socket
+import sys
+import threading
+import time
+
+import pytest
+
+from rtpmix.errors import UsageError
+from rtpmix.mixer.commands import (
+    CloseLeg,
+    CommandRefused,
+    LegClosed,
+    MatrixReached,
+    MediaSeen,
+    MixerEvent,
+    OpenLeg,
+    SetMatrix,
+)
+from rtpmix.rtp.packet import RtpPacket
+from rtpmix.server.thread_host import SWITCH_INTERVAL_S, ThreadHost
+
+UNITY = 32768
+PORTS = range(13420, 13460)
+
+
+class Listener:
+    """Waits for events of the host without polling."""
+
+    def __init__(self) -> None:
+        self.events: list[MixerEvent] = []
+        self.threads: set[str] = set()
+        self._came = asyncio.Event()
+
+    def __call__(self, event: MixerEvent) -> None:
+        self.events.append(event)
+        self.threads.add(threading.current_thread().name)
+        self._came.set()
+
+    async def until(self, kind: type[MixerEvent], count: int = 1) -> list[MixerEvent]:
+        while True:
+            found = [event for event in self.events if isinstance(event, kind)]
+            if len(found) >= count:
+                return found
+            self._came.clear()
+            await asyncio.wait_for(self._came.wait(), 5)
+
+
+def peer() -> socket.socket:
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.bind(("127.0.0.1", 0))
+    one.settimeout(5)
+    return one
+
+
+def leg(number: int) -> OpenLeg:
+    return OpenLeg(leg=number, ssrc=100 + number, first_sequence=0, first_timestamp=0)
+
+
+async def test_two_peers_hear_each_other() -> None:
+    host, told = ThreadHost(ports=PORTS), Listener()
+    await host.start(told)
+    phones = {1: peer(), 2: peer()}
+    addresses = {}
+    for number, phone in phones.items():
+        addresses[number] = await host.reserve(number)
+        host.submit(leg(number))
+        host.connect(number, phone.getsockname(), None, False)
+    host.submit(SetMatrix(bridge=1, seats=(1, 2), gains=((0, UNITY), (UNITY, 0))))
+    await told.until(MatrixReached)
+    for number in range(10):
+        packet = RtpPacket(
+            payload_type=0,
+            sequence_number=number,
+            timestamp=160 * number,
+            ssrc=9,
+            payload=b"\x90" * 160,
+        )
+        phones[1].sendto(packet.to_bytes(), addresses[1])
+    await told.until(MediaSeen)
+    loop = asyncio.get_running_loop()
+    heard = b""
+    for _ in range(100):
+        data = await loop.run_in_executor(None, phones[2].recv, 2000)
+        heard = data[12:]
+        if heard == b"\x90" * 160:
+            break
+    assert heard == b"\x90" * 160
+    assert host.sample > 0
+    assert host.snapshot()["legs"] == 2
+    stats = host.leg_stats(1)
+    assert stats is not None
+    assert stats.received == 10
+    host.submit(CloseLeg(9))
+    await told.until(CommandRefused)
+    await host.stop()
+    assert len(await told.until(LegClosed, 2)) == 2
+    assert told.threads == {threading.current_thread().name}
+    for phone in phones.values():
+        phone.close()
+
+
+async def test_settings_of_the_process_are_put_back() -> None:
+    before, frozen = sys.getswitchinterval(), gc.get_freeze_count()
+    host = ThreadHost(ports=PORTS)
+    await host.start(lambda event: None)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
+    with pytest.raises(UsageError, match="make a new one"):
+        await host.start(lambda event: None)
+    await host.stop()
+    assert sys.getswitchinterval() == pytest.approx(before)
+    assert gc.get_freeze_count() <= frozen
+    assert not [thread for thread in threading.enumerate() if thread.name == "rtpmix-media"]
+
+
+async def test_host_that_never_started_can_stop() -> None:
+    await ThreadHost(ports=PORTS).stop()
+
+
+async def test_stall_leaves_frames_out_and_keeps_the_clock() -> None:
+    """As if the machine had slept: the time that the thread reads jumps by a second."""
+    jump = 0.0
+    host, told = ThreadHost(ports=PORTS, clock=lambda: time.monotonic() + jump), Listener()
+    await host.start(told)
+    await host.reserve(1)
+    host.submit(leg(1))
+    host.submit(SetMatrix(bridge=1, seats=(1,), gains=((0,),)))
+    await told.until(MatrixReached)
+    before = host.sample
+    jump = 1.0
+    host.submit(SetMatrix(bridge=1, seats=(1,), gains=((0,),)))
+    await told.until(MatrixReached, 2)
+    snapshot = host.snapshot()
+    await host.stop()
+    assert 45 <= snapshot["skipped_frames"] <= 52
+    assert snapshot["late_ticks"] >= 1
+    assert host.sample - before >= 45 * 160
