@@ -190,8 +190,8 @@ class Switchboard:
 
     def finish(self, phase: int, at: int) -> None:
         """After a phase was mixed: end the ramps that are done and let go who has faded out."""
-        layout = self._layouts[phase]
-        for bridge, _ in layout.ramping if layout is not None else ():
+        # Not those that the layout mixed: a change to or of a bridge without seats is done too.
+        for bridge in list(self._unsettled[phase].values()):
             ramp = bridge.ramp
             if ramp is None or not bridge.advance(FRAME):
                 continue

@@ -603,3 +603,16 @@ def test_steady_state_allocates_nothing_that_lives_on(rig, speech) -> None:
     finally:
         tracemalloc.stop()
     assert growth < 20_000
+
+
+def test_a_change_of_a_bridge_without_seats_is_told_to_be_done() -> None:
+    """Whoever waits for a routing must not wait for ever because its last leg has left."""
+    engine = Engine()
+    engine.submit(OpenLeg(leg=1, ssrc=1, first_sequence=0, first_timestamp=0))
+    engine.submit(SetMatrix(bridge=1, seats=(1,), gains=((0,),), token=5))
+    engine.submit(SetMatrix(bridge=1, seats=(), gains=(), token=6))
+    engine.submit(CloseLeg(1))
+    for _ in range(12):
+        engine.tick()
+    events = engine.take_events()
+    assert [event.token for event in events if isinstance(event, MatrixReached)] == [5, 6]
