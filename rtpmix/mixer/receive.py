@@ -141,10 +141,8 @@ class Receiver:
         # RFC 5761 section 4: on one port, payload types 64 to 95 are RTCP's.
         if rtcp or (size > 1 and 192 <= datagram[1] <= 223):
             self.reports.append((row, datagram))
-        else:
-            self._stream.take(row, datagram, beat)
-            if rows.heard_at[row] == beat and not rows.media_seen[row]:
-                self._first_heard(row)
+        elif self._stream.take(row, datagram, beat) and not rows.media_seen[row]:
+            self._first_heard(row)
 
     def _first_heard(self, row: int) -> None:
         self._rows.media_seen[row] = True

@@ -49,14 +49,17 @@ class Stream:
         """Drop what is known about a row that is given back."""
         self._doubt.pop(row, None)
 
-    def take(self, row: int, datagram: bytes, beat: int) -> None:
-        """Take one datagram that is not RTCP. Whatever it holds, this never raises."""
+    def take(self, row: int, datagram: bytes, beat: int) -> bool:
+        """Take one datagram that is not RTCP; True when it is of the leg's stream.
+
+        Whatever it holds, this never raises.
+        """
         rows = self._rows
         try:
             packet = RtpPacket.parse(datagram)
         except RtpParseError:
             rows.dropped[row] += 1
-            return
+            return False
         kind = packet.payload_type
         audio = kind == rows.payload_type[row]
         digit = kind == rows.dtmf_payload_type[row]
@@ -64,17 +67,18 @@ class Stream:
         oversize = not 0 < len(packet.payload) <= MAX_PAYLOAD
         if not known or oversize or not rows.receives[row]:
             rows.dropped[row] += 1
-            return
+            return False
         newest = self._count(row, packet, beat)
         if newest is None:
-            return
+            return False
         rows.heard_at[row] = beat
         if not audio:
             self._excuse(row, beat)
             if digit:
                 self._on_digit(row, packet)
-            return
+            return True
         self._place(row, packet, beat, newest)
+        return True
 
     def _excuse(self, row: int, beat: int) -> None:
         until = beat + int(self._rows.lead[row]) + QUIET_FRAMES * self._playout.phases

@@ -42,6 +42,7 @@ class MediaLoop:
         self.writer: BlockSink | None = None
         self.beats = 0
         self.late_beats = 0
+        self.failed_beats = 0
         self.skipped_frames = 0
         self.lateness = [0] * (len(LATENESS_MS) + 1)
         self._queue: deque[Command | _Connect | _Release] = deque()
@@ -109,6 +110,7 @@ class MediaLoop:
             **self.engine.snapshot(),
             "ticks": self.beats,
             "late_ticks": self.late_beats,
+            "failed_ticks": self.failed_beats,
             "skipped_frames": self.skipped_frames,
             "lateness_ms": dict(zip(bounds, self.lateness, strict=True)),
         }

@@ -39,6 +39,7 @@ class _Pair:
     connected: bool = False
     rtcp_connected: bool = False
     mux: bool = False
+    peer: tuple[Address | None, Address | None, bool] = (None, None, False)
     heard: tuple[int, ...] = ()  # descriptors that epoll watches
 
 
@@ -130,9 +131,11 @@ class SocketIO:
     ) -> None:
         """Name the peer of a leg; see `MediaIO.connect`."""
         pair = self._legs.get(leg)
-        if pair is None:
-            return
+        peer = (remote, remote_rtcp, rtcp_mux)
+        if pair is None or pair.peer == peer:
+            return  # a re-INVITE that moves nothing loses no packet
         self._deafen(pair)
+        pair.peer = peer
         pair.mux = rtcp_mux
         pair.connected = _connect(pair.rtp, remote)
         if remote_rtcp is None and remote is not None and not rtcp_mux:
@@ -240,8 +243,9 @@ def _connect(one: socket.socket, remote: Address | None) -> bool:
     if remote is None:
         return False
     try:
+        ipaddress.ip_address(remote[0])  # a name would be resolved here and now, and block
         one.connect(remote)
-    except OSError:
+    except (OSError, ValueError):
         return False  # no route: the media timeout tells
     return True
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import random
 import sys
 import threading
@@ -36,6 +37,8 @@ from ..mixer.tap import BlockSink
 from .media_io import Address
 from .media_loop import MediaLoop, OnEvent
 from .socket_io import SocketIO
+
+_log = logging.getLogger(__name__)
 
 PTIME_S = FRAME / CLOCK_HZ
 SWITCH_INTERVAL_S = 0.0005
@@ -167,7 +170,13 @@ class ThreadHost:
                     frames = int(late / PTIME_S)
                     engine.skip(frames)
                     media.skipped_frames += frames
-            self._tell(media.beat())
+            try:
+                self._tell(media.beat())
+            except Exception:
+                # A bug, by definition. One frame of every call is lost, not every call.
+                _log.exception("a beat of the media thread failed")
+                media.failed_beats += 1
+                engine.skip(1)
         self._tell(media.finish())
 
     def _tell(self, events: list[MixerEvent]) -> None:
