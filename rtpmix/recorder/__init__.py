@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .capture import Capture, CaptureSummary
+from .capture import Capture
 from .export import Export, export
 from .keys import (
     KeysTamperedError,
@@ -18,6 +18,7 @@ from .keys import (
 from .policy import CapturePolicy
 from .reader import CaptureInfo, info, list_captures, read_capture, read_facts
 from .recover import Recovery, recover
+from .summary import CaptureSummary
 from .verify import Report, Verdict, verify
 
 __all__ = [

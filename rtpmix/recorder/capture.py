@@ -11,41 +11,24 @@ the segment file, and only then the first packet.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import RecordingError
-from .durable import sync_directory
-from .facts import encode_facts
+from .clock import CaptureClock
+from .durable import make_own_directory
+from .facts import FactQueue, encode_facts
 from .gaps import DISK, GapLog
 from .keys import Recipients
 from .legs import FRAME_SAMPLES, RecordedLeg
 from .manifest import Manifest
-from .pcap import pack_time
 from .policy import CapturePolicy
 from .registry import Registry, ssrc_maker
 from .segment import SegmentEntry, SegmentFile, segment_name
-from .track import CLOCK_HZ, PAYLOAD_TYPES, Kind, Moment, Track, TrackWriter
+from .summary import CaptureSummary
+from .track import CLOCK_HZ, L16, PAYLOAD_TYPES, Kind, Track, TrackWriter
 from .vault import KeyVault
-
-_MOST_FACTS = 10_000  # that wait for a disk
-_L16 = PAYLOAD_TYPES["L16"]
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureSummary:
-    """What came of a recording."""
-
-    path: Path
-    packets: int
-    duration_s: float
-    gaps: int
-    sealed: bool
-    lost_frames: int = 0
-    problem: str | None = None  # why it is not sealed
 
 
 class Capture:
@@ -92,11 +75,9 @@ class Capture:
         self._policy = CapturePolicy() if policy is None else policy
         self._wall_clock = wall_clock
         self._recipients = recipients
-        self._origin: int | None = None
         self._end = 0  # first sample after the last frame
         self._legs: dict[int, RecordedLeg] = {}
-        self._facts: deque[dict[str, Any]] = deque()
-        self._lost_facts = 0
+        self._facts = FactQueue()
         self._packets = 0  # of segments that are closed
         self._segment: SegmentFile | None = None
         self._number = 1
@@ -122,8 +103,8 @@ class Capture:
             recipients=recipients,
             entropy=entropy,
         )
-        self._moment = self._moment_at(0)
-        self._registry = Registry(self._manifest, new_ssrc, self._note)
+        self._clock = CaptureClock(self._manifest, wall_clock)
+        self._registry = Registry(self._manifest, new_ssrc, self._facts.put)
         self._events = self._registry.add_track("events", Kind.EVENTS)
         self._events_writer: TrackWriter | None = None
         self._create()
@@ -142,12 +123,14 @@ class Capture:
         sample
             On the media host's clock.
         """
-        at = self._place(sample)
+        at = self._clock.place(sample)
         unique, spoken, heard = self._registry.add_leg(leg, name, role, codec)
         self._legs[leg] = RecordedLeg(unique, spoken, heard)
         self._ready = False
         self._make_ready()
-        self._note({"event": "leg_added", "sample": at, "leg": unique, "role": role, "seat": leg})
+        self._facts.put(
+            {"event": "leg_added", "sample": at, "leg": unique, "role": role, "seat": leg}
+        )
         return unique
 
     def remove_leg(self, leg: int, sample: int) -> None:
@@ -155,15 +138,15 @@ class Capture:
         recorded = self._legs.pop(leg, None)
         if recorded is None:
             return
-        at = self._place(sample)
+        at = self._clock.place(sample)
         for fact in recorded.finish():
-            self._note(fact)
-        self._note({"event": "leg_removed", "sample": at, "leg": recorded.name, "seat": leg})
+            self._facts.put(fact)
+        self._facts.put({"event": "leg_removed", "sample": at, "leg": recorded.name, "seat": leg})
         self._report([recorded.spoken_writer, recorded.heard_writer], bye=True)
 
     def event(self, sample: int, fact: Mapping[str, Any]) -> None:
         """Write a fact at a sample of the media host's clock."""
-        self._note({**fact, "sample": self._place(sample)})
+        self._facts.put({**fact, "sample": self._clock.place(sample)})
 
     def frame(
         self,
@@ -197,34 +180,33 @@ class Capture:
         recorded = self._legs.get(leg)
         if recorded is None:
             return
-        at = self._place(sample)
+        at = self._clock.place(sample)
         segment, speaker, hearer = self._segment, recorded.spoken_writer, recorded.heard_writer
         if segment is None or speaker is None or hearer is None or self._is_blocked(segment):
             self.gaps.lose(DISK, at, at + FRAME_SAMPLES, 1)
             return
         if self.gaps.is_open:
             self._close_gap()
-        moment = self._moment if self._moment.sample == at else self._moment_at(at)
-        self._moment = moment
+        moment = self._clock.moment(at)
         self._end = max(self._end, at + FRAME_SAMPLES)
-        segment.append(speaker.audio(spoken, moment, _L16, FRAME_SAMPLES), at)
+        segment.append(speaker.audio(spoken, moment, L16, FRAME_SAMPLES), at)
         fact = recorded.mark_spoken(at, present)
         if fact is not None:
-            self._note(fact)
+            self._facts.put(fact)
         if heard is not None:
             csrcs = self._registry.csrcs(contributors, at)
             kind = PAYLOAD_TYPES[law]
             segment.append(hearer.audio(heard, moment, kind, FRAME_SAMPLES, csrcs), at)
             fact = recorded.mark_heard(at, mixed)
             if fact is not None:
-                self._note(fact)
+                self._facts.put(fact)
         if speaker.packets >= self._policy.segment_packets:
             self._rotate()
 
     def lose(self, leg: int, first: int, end: int, frames: int, why: str) -> None:
         """Count frames of a leg that never came here, between two samples of the media clock."""
         if leg in self._legs:
-            self.gaps.lose(why, self._place(first), self._place(end), frames)
+            self.gaps.lose(why, self._clock.place(first), self._clock.place(end), frames)
 
     @property
     def packets(self) -> int:
@@ -248,12 +230,13 @@ class Capture:
         if self._end >= self._next_report:
             self._report(self._all_writers, bye=False)
             self._next_report = self._end + round(self._policy.report_every_s * CLOCK_HZ)
-        if now >= self._flush_due:
+        segment = self._segment
+        if segment is not None and now >= self._flush_due:
             self._flush_due = now + self._policy.flush_s
-            self._try(self._flush)
-        if now >= self._sync_due:
+            self._try(segment.flush)
+        if segment is not None and now >= self._sync_due:
             self._sync_due = now + self._policy.sync_s
-            self._try(self._sync)
+            self._try(segment.sync)
 
     def close(self) -> CaptureSummary:
         """End every track, put everything on disk, and seal it if there is a signing key.
@@ -262,9 +245,9 @@ class Capture:
         """
         self._make_ready()
         for leg in list(self._legs):
-            self.remove_leg(leg, self._end + (self._origin or 0))
+            self.remove_leg(leg, self._end + self._clock.origin)
         self._close_gap()
-        self._note({"event": "closed", "sample": self._end, "lost_facts": self._lost_facts})
+        self._facts.put({"event": "closed", "sample": self._end, "lost_facts": self._facts.lost})
         signing_key = self._recipients.signing_key
         sealed = False
         if self._try(self._end_segment):
@@ -291,12 +274,10 @@ class Capture:
     def _create(self) -> None:
         path = self.directory
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if not make_own_directory(path):
                 raise RecordingError(
                     f"{path} is not empty: a capture needs a directory of its own", path=path
                 )
-            sync_directory(path.parent)
             self._prepare()
         except OSError as exc:
             raise RecordingError(f"can't record to {path}: {exc.strerror}", path=path) from exc
@@ -380,14 +361,6 @@ class Capture:
             return False
         return True
 
-    def _flush(self) -> None:
-        if self._segment is not None:
-            self._segment.flush()
-
-    def _sync(self) -> None:
-        if self._segment is not None:
-            self._segment.sync()
-
     def _is_blocked(self, segment: SegmentFile) -> bool:
         if self._ended:
             return True
@@ -397,51 +370,28 @@ class Capture:
 
     # -------------------------------------------------------------------- facts, reports
 
-    def _note(self, fact: dict[str, Any]) -> None:
-        if len(self._facts) >= _MOST_FACTS:
-            self._lost_facts += 1
-            return
-        self._facts.append(fact)
-
     def _write_facts(self) -> None:
         segment, writer = self._segment, self._events_writer
-        if not self._facts or segment is None or writer is None or self._ended:
+        if segment is None or writer is None or self._ended or not (facts := self._facts.take()):
             return
-        facts = list(self._facts)
-        self._facts.clear()
-        moment = self._moment_at(int(facts[0]["sample"]))
+        moment = self._clock.moment(int(facts[0]["sample"]))
         for payload, last in encode_facts(facts):
             segment.append(writer.fact(payload, moment, last=last), moment.sample)
         if writer.packets >= self._policy.segment_packets:
             self._rotate()
 
     def _close_gap(self) -> None:
-        gap = self.gaps.close()
-        if gap is not None:
-            self._note(gap)
+        if (gap := self.gaps.close()) is not None:
+            self._facts.put(gap)
 
     def _report(self, writers: list[TrackWriter] | list[TrackWriter | None], bye: bool) -> None:
         if self._segment is None or self._ended:
             return
-        moment, wall = self._moment_at(self._end), self._wall_clock()
+        moment, wall = self._clock.moment(self._end), self._wall_clock()
         for writer in writers:
             if writer is not None and not writer.ended:
                 record = writer.report(moment, wall, bye=bye)
                 self._segment.append(record, moment.sample)
-
-    # --------------------------------------------------------------------------- identity
-
-    def _place(self, sample: int) -> int:
-        """Return a sample of the media host's clock on the capture's own, which starts at 0."""
-        if self._origin is None:
-            self._origin = self._manifest.origin = sample
-            self._manifest.created = self._wall_clock()
-            self._moment = self._moment_at(0)
-        return sample - self._origin
-
-    def _moment_at(self, at: int) -> Moment:
-        micros = round(self._manifest.created * 1_000_000) + at * (1_000_000 // CLOCK_HZ)
-        return Moment(at, pack_time(micros))
 
     def _new_writer(self, track: Track) -> TrackWriter:
         writer = TrackWriter(track, self._vault.key(self._number, track))

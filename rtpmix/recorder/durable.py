@@ -69,3 +69,18 @@ def create_durably(path: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:
     finally:
         os.close(descriptor)
     sync_directory(path.parent)
+
+
+def make_own_directory(path: Path) -> bool:
+    """Make a directory that only its owner enters; False when there is one that is not empty.
+
+    Raises
+    ------
+    OSError
+        The disk refused.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(path.iterdir()):
+        return False
+    sync_directory(path.parent)
+    return True

@@ -31,6 +31,27 @@ def encode_facts(facts: Iterable[Mapping[str, Any]]) -> list[tuple[bytes, bool]]
     return [(piece, number == len(pieces) - 1) for number, piece in enumerate(pieces)]
 
 
+class FactQueue:
+    """Facts that wait to be written: so many, while the disk refuses; then they are counted."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._facts: list[dict[str, Any]] = []
+        self._most = most
+        self.lost = 0
+
+    def put(self, fact: dict[str, Any]) -> None:
+        """Add a fact at the end."""
+        if len(self._facts) < self._most:
+            self._facts.append(fact)
+        else:
+            self.lost += 1
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return what waits, in order, and forget it."""
+        taken, self._facts = self._facts, []
+        return taken
+
+
 class FactReader:
     """Joins the packets of an `events` track back into facts."""
 

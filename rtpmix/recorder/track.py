@@ -33,6 +33,7 @@ CLOCK_HZ = 8000
 MOST_CSRCS = 15  # RFC 3550 section 5.1: a four-bit count
 FIRST_PORT = 16384
 PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8, "L16": 96, "JSON": 97}
+L16 = PAYLOAD_TYPES["L16"]
 CODECS = {number: codec for codec, number in PAYLOAD_TYPES.items()}
 
 _HEADER = struct.Struct(">BBHII")

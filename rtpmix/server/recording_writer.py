@@ -23,11 +23,12 @@ from typing import Any
 
 from ..errors import UsageError
 from ..mixer.tap import TapBlock
-from ..recorder.capture import Capture, CaptureSummary
+from ..recorder.capture import Capture
 from ..recorder.gaps import OVERLOAD
 from ..recorder.keys import Recipients
 from ..recorder.legs import FRAME_SAMPLES
 from ..recorder.policy import CapturePolicy
+from ..recorder.summary import CaptureSummary
 from ..recorder.track import CLOCK_HZ
 
 logger = logging.getLogger(__name__)

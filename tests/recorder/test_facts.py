@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from rtpmix.recorder.facts import FRAGMENT, FactReader, encode_facts
+from rtpmix.recorder.facts import FRAGMENT, FactQueue, FactReader, encode_facts
 
 FACTS = [
     {"event": "note", "sample": 5, "text": "short"},
@@ -56,3 +56,13 @@ def test_a_frame_without_end_does_not_grow_for_ever() -> None:
     assert sum(map(len, reader._pieces)) <= 4 * 1024 * 1024
     assert reader.receive(5000, True, b"") == []
     assert reader.lost == 1
+
+
+def test_facts_that_wait_are_bounded_and_what_is_lost_is_counted() -> None:
+    """A disk that refuses for ever must not fill the memory."""
+    queue = FactQueue(most=3)
+    for number in range(5):
+        queue.put({"sample": number})
+    assert queue.take() == [{"sample": 0}, {"sample": 1}, {"sample": 2}]
+    assert queue.lost == 2
+    assert queue.take() == []
