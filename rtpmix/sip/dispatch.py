@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..errors import ProtocolError
 from .core import Core
 from .flow import Flow
 from .message import MessageError, Request, mark_received, parse_message, respond
@@ -43,11 +42,8 @@ class Dispatcher:
         core.counters["malformed"] += 1
         if partial is None or error.status_hint is None:
             return
-        try:
-            mark_received(partial, flow.remote)
-            core.refuse(partial, flow, error.status_hint)
-        except ProtocolError:  # so little of it could be read that it can't be answered
-            core.counters["unanswerable"] += 1
+        mark_received(partial, flow.remote)
+        core.refuse(partial, flow, error.status_hint)
 
     def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
         core, method = self._core, request.method

@@ -309,8 +309,6 @@ class Session(TransactionUser):
     def reinvite_answered(self, event: ReinviteAnswered, now: float) -> None:
         """Our re-INVITE has its final answer."""
         self._reinviting = None
-        if self.state is not SessionState.CONFIRMED:
-            return
         self.core.events.append(event)
         if event.status in (408, 481):
             self.lose(now, "dialog-lost")

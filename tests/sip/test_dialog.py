@@ -145,3 +145,4 @@ def test_a_request_uri_has_neither_headers_nor_method() -> None:
     """Section 19.1.1 table 1."""
     uri = parse_uri("sip:bob@192.0.2.2;method=INVITE;transport=udp?Subject=x")
     assert request_uri_text(uri) == "sip:bob@192.0.2.2;transport=udp"
+    assert request_uri_text(parse_uri("tel:+123")) == "tel:+123"

@@ -132,3 +132,12 @@ def test_limits_hold_for_our_own_requests_too() -> None:
     bob.agent.request("MESSAGE", "sip:a@192.0.2.1", flow=flow, from_uri="sip:b@c", now=0.0)
     with pytest.raises(CapacityError):
         bob.agent.request("MESSAGE", "sip:a@192.0.2.1", flow=flow, from_uri="sip:b@c", now=0.0)
+
+
+def test_a_method_that_is_no_token_is_refused_and_leaves_nothing() -> None:
+    bob = Bob()
+    number, _ = bob.answered()
+    for method, content_type in (("A B", None), ("INFO", "text/plain\r\nX: y")):
+        with pytest.raises(UsageError):
+            bob.agent.request(method, call=number, content_type=content_type, now=0.0)
+    assert bob.agent.snapshot()["requests"] == 0

@@ -278,3 +278,35 @@ def test_a_provisional_status_does_not_answer_a_reinvite(status: int) -> None:
     bob.take(raw("INVITE", branch="z9hG4bKre", to_tag=tag, cseq=2, body=OFFER))
     with pytest.raises(UsageError, match="final status"):
         bob.agent.answer_reinvite(number, status, 0.0)
+
+
+def test_a_lost_ack_for_a_refusal_does_not_end_the_call() -> None:
+    """The re-INVITE has its answer; only its transaction ends early (figure 5)."""
+    bob = Bob()
+    number, _ = bob.answered()
+    bob.agent.reinvite(number, OFFER, 0.0)
+    bob.drain()
+    bob.take(respond(last_request(bob), 488).to_bytes())
+    bob.agent.transport_failed(bob.flow, 0.0)
+    bob.drain()
+    assert [event.status for event in bob.events("ReinviteAnswered")] == [488]
+    assert bob.events("Ended") == []
+
+
+def test_a_retry_waits_while_the_peers_reinvite_is_open() -> None:
+    """Section 14.1: no INVITE while another is in progress."""
+    bob = Bob()
+    number, tag = bob.answered()
+    bob.agent.reinvite(number, OFFER, 0.0)
+    bob.drain()
+    bob.take(respond(last_request(bob), 491).to_bytes())
+    bob.take(raw("INVITE", branch="z9hG4bKre", to_tag=tag, cseq=2, body=OFFER))
+    bob.run(5.0)
+    invites = {m.cseq.number for _, _, m in bob.sent if getattr(m, "method", "") == "INVITE"}
+    assert len(invites) == 1
+    bob.agent.answer_reinvite(number, 200, 5.0, ANSWER)
+    bob.drain()
+    bob.take(raw("ACK", branch="z9hG4bKack", to_tag=tag, cseq=2))
+    bob.run(6.0)
+    invites = {m.cseq.number for _, _, m in bob.sent if getattr(m, "method", "") == "INVITE"}
+    assert len(invites) == 2

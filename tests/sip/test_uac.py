@@ -10,7 +10,7 @@ from rtpmix.errors import CapacityError, UsageError
 from rtpmix.sip.flow import Flow
 from rtpmix.sip.message import Request, Response, respond
 from rtpmix.sip.uac import MAX_FORKS
-from tests.sip.agents import ALICE, ANSWER, BOB, OFFER, Bob, Pair, live
+from tests.sip.agents import ALICE, ANSWER, BOB, OFFER, Bob, Pair, live, raw
 
 TO_BOB = Flow("UDP", ALICE, BOB)
 
@@ -302,3 +302,26 @@ def test_a_target_that_is_no_uri_is_a_usage_error(target: str) -> None:
     with pytest.raises(UsageError, match="write it like sip:alice"):
         caller.agent.invite(target, flow=TO_BOB, from_uri="sip:b@192.0.2.2", now=0.0)
     assert live(caller.agent) == {}
+
+
+def test_an_early_dialog_of_ours_keeps_order_and_ends_with_the_call() -> None:
+    caller, number, invite = outgoing()
+    caller.take(answer(invite, 180, "a"))
+    caller.take(answer(invite, 180, "b"))
+
+    def ask(cseq: int) -> int | None:
+        return caller.status(
+            raw(
+                "OPTIONS",
+                branch=f"z9hG4bK{caller.agent.snapshot()['received']}",
+                call_id=invite.call_id,
+                from_tag="b",
+                to_tag=invite.from_.tag,
+                cseq=cseq,
+            )
+        )
+
+    assert [ask(5), ask(4), ask(6)] == [200, 500, 200]
+    caller.take(answer(invite, 200, "a", body=ANSWER))
+    assert ask(7) == 481
+    caller.agent.bye(number, 0.0)
