@@ -108,7 +108,7 @@ class TonePhone:
         self._voice = tone_voice(frequency, level_db=level_db)
         self._codecs = codecs
         self._keep = keep
-        self._random = Random(f"phone {user if seed is None else seed}")
+        self._random = Random(f"phone {f'{user}@{host}' if seed is None else seed}")
         self._line = PhoneLine(
             user,
             host=host,

@@ -1,0 +1,122 @@
+"""A recording through a whole server: what was heard is what is read back, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rtpmix
+from rtpmix.recorder import Recipients, Verdict, load_key, read_capture, read_facts, verify
+from rtpmix.testing import TonePhone, VirtualNet, run
+from rtpmix.testing.servers import HOST, virtual_server
+
+AGENT, CUSTOMER, COACH = 437.0, 1013.0, 1693.0
+
+
+def record_a_supervised_call(tmp_path: Path) -> tuple[rtpmix.RecordingStopped, dict[str, Any]]:
+    """Play a call with all four modes while it is recorded; return what the phones received."""
+    net = VirtualNet(seed=9, delay_ms=10, jitter_ms=4)
+    received: dict[str, Any] = {}
+
+    async def main() -> rtpmix.RecordingStopped:
+        key = tmp_path / "recording.key"
+        agent = TonePhone("agent", host="192.0.2.10", port=5060, frequency=AGENT)
+        customer = TonePhone("customer", host="192.0.2.20", frequency=CUSTOMER)
+        coach = TonePhone("coach", host="192.0.2.30", port=5060, frequency=COACH)
+        stopped: asyncio.Future[rtpmix.RecordingStopped] = (
+            asyncio.get_running_loop().create_future()
+        )
+        async with virtual_server(net, recording_key=key) as server, agent, customer, coach:
+
+            @server.on_invite
+            async def line(call: rtpmix.IncomingCall) -> None:
+                customer_leg = await call.answer()
+                agent_leg = await server.invite(agent.uri)
+                bridge = await server.bridge(customer_leg, agent_leg)
+                recording = await bridge.record(tmp_path / "call", metadata={"queue": "sales"})
+                with pytest.raises(rtpmix.UsageError, match="stop that recording first"):
+                    await bridge.record(tmp_path / "again")
+                await asyncio.sleep(1)
+                coach_leg = await server.invite(coach.uri)
+                supervision = await bridge.supervise(coach_leg, agent=agent_leg)
+                for mode in (rtpmix.Mode.WHISPER, rtpmix.Mode.BARGE, rtpmix.Mode.TAKEOVER):
+                    await asyncio.sleep(1)
+                    await supervision.set_mode(mode)
+                await asyncio.sleep(1)
+                stopped.set_result(await recording.stop())
+                legs = {"customer": customer_leg, "agent": agent_leg, "coach": coach_leg}
+                received["legs"] = {name: leg.id for name, leg in legs.items()}
+
+            await customer.call(f"sip:help@{HOST}")
+            event = await stopped
+            await customer.ended()
+            for each in (agent, customer, coach):
+                received[each.user] = b"".join(packet.data[12:] for packet in each.received)
+        return event
+
+    return run(main(), net, limit=200), received
+
+
+def heard_tracks(path: Path, keys: Recipients) -> dict[str, bytes]:
+    """Return the payloads of each `.heard` track, in order."""
+    tracks: dict[str, bytes] = {}
+    _, records = read_capture(path, keys)
+    for record in records:
+        if record.packet is not None and record.track.name.endswith(".heard"):
+            tracks[record.track.name] = tracks.get(record.track.name, b"") + record.packet.payload
+    return tracks
+
+
+def test_a_supervised_call_is_sealed_and_every_heard_track_is_what_the_phone_got(
+    tmp_path: Path,
+) -> None:
+    event, received = record_a_supervised_call(tmp_path)
+    assert event.sealed
+    assert event.gaps == 0
+    keys = load_key(tmp_path / "recording.key")
+    report = verify(event.path, keys)
+    assert report.verdict is Verdict.SEALED, report.lines
+    facts = [fact["event"] for fact in read_facts(event.path, keys)]
+    assert facts.count("matrix") >= 5
+    assert facts.count("mode-changed") == 3
+    assert "taken-over" in facts
+    tracks = heard_tracks(event.path, keys)
+    for user, leg in received["legs"].items():
+        heard = tracks[f"{leg}.heard"]
+        assert len(heard) > 8000 * 0.9
+        assert heard in received[user]  # one unbroken run of what the phone received
+
+
+def test_the_disk_holds_no_plaintext_and_no_key(tmp_path: Path) -> None:
+    event, received = record_a_supervised_call(tmp_path)
+    stored = b"".join(path.read_bytes() for path in sorted(event.path.iterdir()))
+    assert len(stored) > 400_000
+    key = (tmp_path / "recording.key").read_bytes()
+    assert key not in stored
+    heard = received["customer"]
+    for start in range(0, len(heard) - 32, 1600):
+        piece = heard[start : start + 32]
+        if len(set(piece)) > 8:  # silence is not telling
+            assert piece not in stored
+
+
+def test_a_recording_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    net = VirtualNet(seed=9, delay_ms=10)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "something").write_text("there")
+
+    async def main() -> None:
+        async with virtual_server(net, recording_key=tmp_path / "k") as server:
+            customer = TonePhone("customer", host="192.0.2.20")
+            async with customer:
+                leg = await server.invite(customer.uri)
+                bridge = await server.bridge(leg)
+                with pytest.raises(rtpmix.RecordingError):
+                    await bridge.record(tmp_path / "taken")
+                assert bridge.recording is None
+                assert leg.is_open
+
+    run(main(), net, limit=100)
