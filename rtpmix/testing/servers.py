@@ -29,7 +29,7 @@ def virtual_server(
         Any other field of `Config`.
     """
     listens = (f"udp:{host}:5060", f"tcp:{host}:5060")
-    settings = {"sip_listen": listens, "media_address": host, "seed": seed} | config
+    settings: dict[str, Any] = {"sip_listen": listens, "media_address": host, "seed": seed} | config
     checked = Config(**settings)
     media_io = VirtualMediaIO(net, host, checked.rtp_ports)
     media_host = InlineHost(media_io, phases=phases, source=Random(seed))
