@@ -1,0 +1,94 @@
+"""Complete calls a second on one core: INVITE, 200, ACK, BYE, 200, with SDP and a media leg.
+
+A fixed number of calls is always under way; when one is over the next begins.  So the figure is
+what the server does when it is never idle and never swamped; `retransmissions` shows that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import select
+import time
+from statistics import median
+from typing import Any
+
+from benchmarks.processes import ServerProcess, cpu_seconds, pin
+from benchmarks.result import Result
+from benchmarks.uac import Caller, CallState
+
+RTP_PORT = 9  # discard: the calls are over before anybody speaks
+
+
+def run(arguments: list[str]) -> Result:
+    """Count calls for a while, several times."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks calls")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0, help="measured in each run")
+    parser.add_argument("--at-once", type=int, default=32, help="calls under way")
+    options = parser.parse_args(arguments)
+    pin()
+    trials = [trial(options.at_once, options.seconds) for _ in range(options.runs)]
+    return Result(
+        benchmark="calls",
+        unit="calls a second on one core",
+        runs=tuple(each["rate"] for each in trials),
+        details={
+            "setup_p50_ms": median(each["setup_p50_ms"] for each in trials),
+            "setup_p99_ms": median(each["setup_p99_ms"] for each in trials),
+            "retransmissions": sum(each["retransmissions"] for each in trials),
+            "failed": sum(each["failed"] for each in trials),
+            "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
+        },
+    )
+
+
+def trial(at_once: int, seconds: float) -> dict[str, Any]:
+    """Count the calls that a fresh server completes."""
+    with ServerProcess() as server:
+        caller = Caller(server.sip)
+        poll = select.poll()
+        poll.register(caller.socket.fileno(), select.POLLIN)
+        warm = time.monotonic() + 1.0
+        _call(caller, poll, at_once, warm)
+        before, cpu = _completed(caller), cpu_seconds(server.pid)
+        began = time.monotonic()
+        setups = _call(caller, poll, at_once, began + seconds)
+        elapsed = time.monotonic() - began
+        done = _completed(caller) - before
+        cpu = cpu_seconds(server.pid) - cpu
+        caller.close()
+    setups.sort()
+    return {
+        "rate": done / elapsed,
+        "setup_p50_ms": round(1000 * setups[len(setups) // 2], 1),
+        "setup_p99_ms": round(1000 * setups[len(setups) * 99 // 100], 1),
+        "retransmissions": caller.retransmissions,
+        "failed": sum(call.state is CallState.FAILED for call in caller.calls),
+        "server_cpu_pct": round(100 * cpu / elapsed, 1),
+    }
+
+
+def _call(caller: Caller, poll: select.poll, at_once: int, until: float) -> list[float]:
+    """Keep calls under way until a time; return how long each took to be answered."""
+    setups: list[float] = []
+    under_way = sum(c.state in (CallState.INVITING, CallState.LEAVING) for c in caller.calls)
+    last_resend = time.monotonic()
+    while (now := time.monotonic()) < until:
+        while under_way < at_once:
+            caller.invite(caller.add("answer", RTP_PORT))
+            under_way += 1
+        poll.poll(10)
+        for change in caller.receive():
+            if change.state is CallState.UP:
+                setups.append(change.call.answered - change.call.began)
+                caller.bye(change.call)
+            else:
+                under_way -= 1
+        if now - last_resend > 0.25:
+            last_resend = now
+            under_way -= len(caller.resend())
+    return setups
+
+
+def _completed(caller: Caller) -> int:
+    return sum(call.state is CallState.OVER for call in caller.calls)

@@ -1,0 +1,98 @@
+"""Legs that one core holds: bridges of three, everybody talking, over real UDP.
+
+A number of legs is held when fewer than 0.1 % of packets and of audio frames are missing and the
+99th percentile of added latency is below 40 ms.  The search doubles or halves its step between a
+number that was held and one that was not; every trial has a fresh server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from benchmarks.generator import PER_ROOM, Load, generate
+from benchmarks.processes import ServerProcess, memory_kb
+from benchmarks.result import Result
+
+MISSING_PCT = 0.1
+P99_MS = 40.0
+
+
+def run(arguments: list[str]) -> Result:
+    """Search for the most legs that are held, several times."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks density")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--start", type=int, default=450, help="legs to try first")
+    parser.add_argument("--step", type=int, default=30, help="how exact the result is, in legs")
+    parser.add_argument("--most", type=int, default=1500, help="legs not to exceed")
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured in each trial")
+    options = parser.parse_args(arguments)
+    held: list[float] = []
+    best: dict[str, Any] = {}
+    for _ in range(options.runs):
+        legs, figures = search(options)
+        held.append(legs)
+        if figures.get("legs", 0) >= best.get("legs", 0):
+            best = figures
+    return Result(
+        benchmark="density",
+        unit="legs on one core",
+        runs=tuple(held),
+        details={"at_best": best, "criterion": f"<{MISSING_PCT}% missing, p99<{P99_MS:g} ms"},
+    )
+
+
+def search(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    """Return the most legs that were held, and the figures of that trial."""
+    step = options.step
+    held, broke = 0, 0
+    best: dict[str, Any] = {}
+    legs, stride = options.start, 4 * step
+    while True:
+        figures = trial(legs, options.seconds)
+        if is_held(figures):
+            held, best = legs, figures
+        else:
+            broke = legs
+        if (broke and broke - held <= step) or held >= options.most:
+            return held, best
+        if not broke:
+            legs = min(held + stride, options.most)
+        elif not held:
+            legs = max(broke // 2, step)
+            if legs == broke:
+                return 0, figures
+        else:
+            legs = (held + broke) // 2
+        legs -= legs % PER_ROOM
+
+
+def trial(legs: int, seconds: float) -> dict[str, Any]:
+    """Load a fresh server with so many legs; return the figures."""
+    with ServerProcess() as server:
+        figures = generate(Load(server=server.sip, legs=legs, seconds=seconds, pid=server.pid))
+        figures["memory_mb"] = memory_kb(server.pid) // 1024
+    print(f"density: {legs} legs: {describe(figures)}", file=sys.stderr)
+    return figures
+
+
+def is_held(figures: dict[str, Any]) -> bool:
+    """True when the criterion is met."""
+    return bool(
+        figures["legs_up"] == figures["legs"]
+        and not figures["dropped_by_server"]
+        and figures["packets_missing_pct"] < MISSING_PCT
+        and figures["audio_missing_pct"] < MISSING_PCT
+        and figures["p99_ms"] < P99_MS
+    )
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """Return one line for people."""
+    return (
+        f"{figures['legs_up']} up, missing {figures['packets_missing_pct']} % of packets and "
+        f"{figures['audio_missing_pct']} % of audio, p99 {figures['p99_ms']} ms, server "
+        f"{figures['server_cpu_pct']} %, generator {figures['generator_cpu_pct']} %"
+        f"{'' if is_held(figures) else ' - not held'}"
+    )

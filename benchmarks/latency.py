@@ -1,0 +1,31 @@
+"""Mouth to ear, as added by the server: the 99th percentile at a number of legs."""
+
+from __future__ import annotations
+
+import argparse
+from statistics import median
+
+from benchmarks.density import trial
+from benchmarks.result import Result
+
+
+def run(arguments: list[str]) -> Result:
+    """Measure several times, each with a fresh server."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks latency")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--legs", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run")
+    options = parser.parse_args(arguments)
+    trials = [trial(options.legs, options.seconds) for _ in range(options.runs)]
+    return Result(
+        benchmark="latency",
+        unit="ms, 99th percentile",
+        runs=tuple(each["p99_ms"] for each in trials),
+        details={
+            "p50": median(each["p50_ms"] for each in trials),
+            "p95": median(each["p95_ms"] for each in trials),
+            "legs": options.legs,
+            "markers": sum(each["markers_found"] for each in trials),
+            "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
+        },
+    )

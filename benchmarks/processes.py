@@ -1,0 +1,81 @@
+"""The measured server in a process of its own, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+SERVER_CORE = 0
+GENERATOR_CORE = 1
+_STOP_S = 30.0
+
+
+class ServerProcess:
+    """A benchmark server on one core; its counters are in `snapshot` after the end."""
+
+    def __init__(self, core: int | None = SERVER_CORE) -> None:
+        arguments = [sys.executable, "-m", "benchmarks.server"]
+        if core is not None and core in os.sched_getaffinity(0):
+            arguments += ["--core", str(core)]
+        self._process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.snapshot: dict[str, Any] = {}
+        self.sip = ("", 0)
+
+    def __enter__(self) -> Self:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the benchmark server ended with {self._process.wait()}")
+        host, _, port = json.loads(line)["sip"].rpartition(":")
+        self.sip = (host, int(port))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            output, _ = self._process.communicate("", timeout=_STOP_S)
+            self.snapshot = json.loads(output.splitlines()[-1]) if output else {}
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        """The process number."""
+        return self._process.pid
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of all threads, exact (``stat`` is sampled at 100 Hz)."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            continue  # the thread has ended
+    return total / 1e9
+
+
+def memory_kb(pid: int) -> int:
+    """Return the resident memory."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+def pin(core: int = GENERATOR_CORE) -> None:
+    """Keep this process off the server's core, where there is another one."""
+    if core in os.sched_getaffinity(0):
+        os.sched_setaffinity(0, {core})

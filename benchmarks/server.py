@@ -1,0 +1,58 @@
+"""The server that is measured: callers of ``conf-NAME`` meet in the bridge of that name.
+
+``python -m benchmarks.server [--sip udp:127.0.0.1:0] [--core N]`` prints one line of JSON with its
+SIP address and process number, and serves until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+
+import rtpmix
+
+
+async def meet(server: rtpmix.Server, call: rtpmix.IncomingCall) -> None:
+    """Serve one call until it ends; callers of another name than ``conf-`` are only answered."""
+    leg = await call.answer()
+    if call.target.startswith("conf-"):
+        bridge = server.find_bridge(call.target) or await server.bridge(name=call.target)
+        await bridge.add(leg)
+    await leg.closed()
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve until standard input ends."""
+    config = rtpmix.Config(
+        sip_listen=(options.sip,),
+        media_address="127.0.0.1",
+        rtp_ports=range(30000, 60000),
+        max_calls=10_000,
+    )
+    async with rtpmix.Server(config) as server:
+
+        @server.on_invite
+        async def handler(call: rtpmix.IncomingCall) -> None:
+            await meet(server, call)
+
+        print(json.dumps({"sip": server.sip_address, "pid": os.getpid()}), flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        print(json.dumps(server.snapshot()), flush=True)
+
+
+def main() -> None:
+    """Read the command line, take one core, serve."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.server")
+    parser.add_argument("--sip", default="udp:127.0.0.1:0")
+    parser.add_argument("--core", type=int, help="run on this core alone")
+    options = parser.parse_args()
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
+    asyncio.run(serve(options))
+
+
+if __name__ == "__main__":
+    main()
