@@ -6,10 +6,13 @@ import ast
 import importlib
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from rtpmix.lab import config
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -64,3 +67,12 @@ def test_every_python_block_is_python(page: Path) -> None:
 
 def test_there_are_blocks_to_check() -> None:
     assert sum(len(blocks(page)) for page in PAGES) > 10
+
+
+def test_the_labs_configuration_in_the_reference_is_one() -> None:
+    page = (ROOT / "docs/reference/lab.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lab = config.parse(tomllib.loads(text))
+    assert lab.user_called("201") is lab.users["coach"]
+    for key in config.SERVER_KEYS:
+        assert key in page, f"the reference lacks server.{key}"
