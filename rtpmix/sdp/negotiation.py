@@ -43,7 +43,6 @@ __all__ = [
     "LocalMedia",
     "Negotiated",
     "NegotiationError",
-    "StreamSlot",
     "accept_answer",
     "answer_offer",
     "make_offer",
@@ -208,24 +207,12 @@ def answer_offer(
     said = _meet(local.direction, stream.direction)
     events = stream.events_payload_type if capabilities.dtmf else None
     mux = capabilities.rtcp_mux and stream.rtcp_mux
-    formats = [codec] if events is None else [codec, RtpMap(events, EVENTS, CLOCK_HZ)]
+    formats = [codec, *([RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else [])]
     answers[index] = _write_audio(
         replace(local, direction=said), formats, capabilities.ptime_ms, mux=mux
     )
-    agreed = Negotiated(
-        codec=codec.encoding,
-        payload_type=codec.payload_type,
-        dtmf_payload_type=events,
-        ptime_ms=stream.ptime_ms or capabilities.ptime_ms,
-        direction=_effective(said, stream),
-        remote=stream.remote,
-        remote_rtcp=stream.remote if mux else stream.remote_rtcp,
-        rtcp_mux=mux,
-        receive_payload_type=codec.payload_type,
-        receive_dtmf_payload_type=events,
-        slots=slots,
-        index=index,
-    )
+    agreed = _agree(stream, codec, said, events=events, mux=mux, capabilities=capabilities)
+    agreed = replace(agreed, slots=slots, index=index)
     return _describe(local, answers, offer.times), agreed
 
 
@@ -261,19 +248,38 @@ def accept_answer(
     expected = ours.codec((codec.encoding,)) or codec
     events = theirs.events_payload_type if ours.events_payload_type is not None else None
     mux = ours.rtcp_mux and theirs.rtcp_mux
+    said = _meet(ours.direction, theirs.direction)
+    agreed = _agree(theirs, codec, said, events=events, mux=mux, capabilities=capabilities)
+    return replace(
+        agreed,
+        receive_payload_type=expected.payload_type,
+        receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
+        slots=tuple(StreamSlot.of(each) for each in offer.media),
+        index=index,
+    )
+
+
+def _agree(
+    theirs: AudioStream,
+    codec: RtpMap,
+    said: Direction,
+    *,
+    events: int | None,
+    mux: bool,
+    capabilities: Capabilities,
+) -> Negotiated:
+    """Put together what was agreed, with the same payload type numbers both ways."""
     return Negotiated(
         codec=codec.encoding,
         payload_type=codec.payload_type,
         dtmf_payload_type=events,
         ptime_ms=theirs.ptime_ms or capabilities.ptime_ms,
-        direction=_effective(_meet(ours.direction, theirs.direction), theirs),
+        direction=_effective(said, theirs),
         remote=theirs.remote,
         remote_rtcp=theirs.remote if mux else theirs.remote_rtcp,
         rtcp_mux=mux,
-        receive_payload_type=expected.payload_type,
-        receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
-        slots=tuple(StreamSlot.of(each) for each in offer.media),
-        index=index,
+        receive_payload_type=codec.payload_type,
+        receive_dtmf_payload_type=events,
     )
 
 

@@ -267,8 +267,7 @@ def answer_challenge(
     proxy = response.status == 407
     challenges = response.headers.get_all("Proxy-Authenticate" if proxy else "WWW-Authenticate")
     fields, algorithm = _strongest(challenges)
-    qops = [each.strip().lower() for each in fields["qop"].split(",")] if "qop" in fields else []
-    qop = next((each for each in ("auth", "auth-int") if each in qops), "")
+    qop = _choose_qop(fields)
     nonce, realm = fields["nonce"], fields.get("realm", "")
     between = f"{nonce}:{nc:08x}:{cnonce}:{qop}" if qop else nonce
     a1 = hash_a1(algorithm, username, realm, password)
@@ -281,6 +280,12 @@ def answer_challenge(
     if "opaque" in fields:
         pairs.append(("opaque", quote(fields["opaque"])))
     return "Proxy-Authorization" if proxy else "Authorization", format_digest(pairs)
+
+
+def _choose_qop(fields: Mapping[str, str]) -> str:
+    """Return the quality of protection to use; "" where none is offered (RFC 2069)."""
+    offered = {each.strip().lower() for each in fields.get("qop", "").split(",")}
+    return next((each for each in ("auth", "auth-int") if each in offered), "")
 
 
 def _strongest(challenges: list[str]) -> tuple[dict[str, str], str]:
