@@ -6,6 +6,7 @@ import pytest
 
 from rtpmix.errors import UsageError
 from rtpmix.sip.message import Request, respond
+from rtpmix.sip.transaction import NOBODY
 from tests.sip.agents import ALICE, ANSWER, BOB, OFFER, Bob, Pair, live, raw
 
 
@@ -225,3 +226,13 @@ def test_after_hanging_up_only_bye_is_still_served() -> None:
     assert bob.status(raw("INFO", branch="z9hG4bKi", to_tag=tag, cseq=2)) == 481
     assert bob.status(raw("INVITE", branch="z9hG4bKj", to_tag=tag, cseq=3)) == 481
     assert bob.status(raw("BYE", branch="z9hG4bKk", to_tag=tag, cseq=4)) == 200
+
+
+def test_a_finished_call_is_not_kept_alive_by_its_transactions() -> None:
+    """They linger for 64*T1; at 500 calls a second that would be 16,000 dead sessions."""
+    bob = Bob()
+    _, tag = bob.answered()
+    assert bob.status(raw("BYE", branch="z9hG4bKb", to_tag=tag, cseq=2)) == 200
+    lingering = list(bob.agent._core.layer._servers.values())
+    assert len(lingering) == 2
+    assert {transaction.user for transaction in lingering} == {NOBODY}
