@@ -215,7 +215,7 @@ class Generator:
         self.by_descriptor = {one.fileno(): i for i, one in enumerate(self.sockets)}
         self.sends: list[Any] = [one.send for one in self.sockets]
         self.receives = [one.recvmsg_into for one in self.sockets]
-        self.packets = [memoryview(row) for row in self.rooms.packets]
+        self.packets = [row.data for row in self.rooms.packets]
         for i, one in enumerate(self.sockets):
             room = 1000 + i // PER_ROOM
             self.caller.add(f"conf-{room}", one.getsockname()[1])
@@ -223,7 +223,7 @@ class Generator:
         self.up = np.zeros(load.legs, bool)
         self.slots: list[list[int]] = [[] for _ in range(SLOTS)]
         self.box = np.zeros((_BATCH, 2048), np.uint8)
-        self.views = [[memoryview(row)] for row in self.box]
+        self.views = [[row.data] for row in self.box]
         self.window = (float("inf"), float("inf"))
         self.markers = False
         self.next_marker = np.zeros(len(self.rooms.source))
