@@ -15,7 +15,7 @@ from rtpmix.testing import TonePhone
 from .config import LabConfig
 
 CUSTOMERS = ("dora", "emil", "fay")
-TALK_S = (15.0, 60.0)
+TALK_S = (20.0, 90.0)
 PAUSE_S = (2.0, 12.0)
 # None is a harmonic of another: who hears whom stays readable in a spectrum.
 TONES_HZ = (437, 523, 601, 709, 811, 919, 1013, 1123, 1237, 1361, 1481, 1693)

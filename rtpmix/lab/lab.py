@@ -7,7 +7,6 @@ import contextvars
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 import rtpmix
@@ -269,6 +268,10 @@ class Lab:
         target = self.address_of(user.name) if user is not None else address
         leg = await self.server.invite(target, auto_answer=True)
         try:
+            # An address can be one of ours without looking like it: this machine has several.
+            called = self.config.users.get(leg.user or "")
+            if called is not None and not called.may_supervise:
+                raise rtpmix.SupervisionRefused(f"{called.name} has no supervisor role")
             agent = entry.agent()
             if agent is None:
                 raise rtpmix.SupervisionRefused("nobody is left in that call", status=404)
@@ -297,8 +300,3 @@ def _is_conversation(bridge: Bridge) -> bool:
     """Say whether a bridge still holds somebody to serve, and somebody else."""
     roles = [bridge.role(leg) for leg in bridge.legs]
     return len(roles) > 1 and any(role is not Role.SUPERVISOR for role in roles)
-
-
-def recordings_in(folder: Path) -> list[Path]:
-    """Return the captures in a folder, oldest first by name."""
-    return sorted(path.parent for path in folder.glob("*/manifest.json"))

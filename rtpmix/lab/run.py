@@ -35,9 +35,7 @@ async def run(config: LabConfig, *, control: Path, demo: bool, out: TextIO = sys
     screen = LiveTable(out, live=out.isatty())
     lab = Lab(config, server, say=screen.say)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
+    _stop_on_signals(stop)
     socket_ = ControlServer(lab, control)
     await socket_.open()
     try:
@@ -48,6 +46,20 @@ async def run(config: LabConfig, *, control: Path, demo: bool, out: TextIO = sys
             await lab.close()
     finally:
         await socket_.close()
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Set ``stop`` at the first SIGINT or SIGTERM; the second one ends the process as ever."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def first() -> None:
+        stop.set()
+        for name in signals:
+            loop.remove_signal_handler(name)
+
+    for name in signals:
+        loop.add_signal_handler(name, first)
 
 
 async def _serve(lab: Lab, screen: LiveTable, stop: asyncio.Event, *, demo: bool) -> None:

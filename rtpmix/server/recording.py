@@ -41,7 +41,7 @@ class Recording:
         self.path = path
         self._board = board
         self._bridge = bridge
-        self._stopped: asyncio.Future[RecordingStopped] | None = None
+        self._stopping: asyncio.Task[RecordingStopped] | None = None
         self._legs: set[int] = set()
 
     def __repr__(self) -> str:
@@ -101,18 +101,23 @@ class Recording:
         self._writer.event(self.number, self._board.host.sample, fact)
 
     async def stop(self) -> RecordingStopped:
-        """Write what is left, seal the capture, and return what became of it."""
-        if self._stopped is None:
-            self._stopped = asyncio.get_running_loop().create_future()
+        """Write what is left, seal the capture, and return what became of it.
+
+        Sealing goes on when the caller is cancelled: a handler that ends must not leave a capture
+        open behind it.
+        """
+        if self._stopping is None:
             self._bridge.recording = None
-            for number in self._legs:
-                self._board.host.submit(Record(number, on=False))
-            summary = await asyncio.wrap_future(self._writer.stop(self.number))
-            event = self._summarise(summary)
-            self._board.recorders.forget(self)
-            self._board.publish(event)
-            self._stopped.set_result(event)
-        return await asyncio.shield(self._stopped)
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+        return await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> RecordingStopped:
+        for number in self._legs:
+            self._board.host.submit(Record(number, on=False))
+        event = self._summarise(await asyncio.wrap_future(self._writer.stop(self.number)))
+        self._board.recorders.forget(self)
+        self._board.publish(event)
+        return event
 
     def _summarise(self, summary: CaptureSummary) -> RecordingStopped:
         return RecordingStopped(
