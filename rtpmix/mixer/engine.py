@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from . import g711
+from . import figures, g711
 from .boxes import Inbox, Outbox
 from .commands import (
     Command,
@@ -126,6 +126,7 @@ class Engine:
         self._sent: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * phases
         self._watch_beats = self._playout.beats(WATCH_MS)
         self._trim_beats = self._playout.beats(TRIM_MS)
+        self._drained_at = 0  # beat at which what a stall left in the kernel has been read
 
     # ---------------------------------------------------------------------------------- in
 
@@ -139,6 +140,15 @@ class Engine:
         why = self._desk.do(command, self.beat)
         if why is not None:
             self._events.append(CommandRefused(self.sample, command, why))
+
+    @property
+    def behind(self) -> int:
+        """Beats that the host runs late; set it before `receive`."""
+        return self._playout.behind
+
+    @behind.setter
+    def behind(self, beats: int) -> None:
+        self._playout.behind = beats
 
     def receive(self, count: int) -> None:
         """Take the first ``count`` datagrams of the inbox, at most one a row and kind."""
@@ -160,6 +170,7 @@ class Engine:
     def skip(self, frames: int) -> None:
         """Leave out whole frames after a stall: RTP timestamps and playout stay on the clock."""
         self.beat += frames * self.phases
+        self._drained_at = self.beat + self._trim_beats
         legs = self.rows.kind == Kind.LEG
         self.rows.timestamp_out[legs] += frames * FRAME
 
@@ -261,13 +272,16 @@ class Engine:
             outbox.extra.append((row, packet, False))
 
     def _housekeeping(self, beat: int, outbox: Outbox) -> None:
-        """Do what has no frame: digits without an end, RTCP, media timeouts, idle delay."""
+        """Do what has no frame: digits without an end, RTCP, media timeouts, delay."""
         self._digits.expire()
         outbox.extra += self._reports.due(beat)
         if beat % self._watch_beats == 0:
             self._watch(beat)
         if beat % self._trim_beats == 0:
-            self._playout.trim()
+            if beat < self._drained_at:
+                self._playout.forget_window()
+            else:
+                self._playout.adjust()
 
     def _watch(self, beat: int) -> None:
         """Tell of legs that have not been heard for their timeout."""
@@ -331,60 +345,12 @@ class Engine:
         return None if row is None else self._stats(row)
 
     def _stats(self, row: int) -> LegStats:
-        rows = self.rows
-        lost = int(rows.lost_before[row])
-        if rows.ssrc_in[row] >= 0:
-            lost += self._stream.lost_in_stream(row)
-        fraction, round_trip = self._reports.figures(row)
-        return LegStats(
-            received=int(rows.received[row]),
-            played=int(rows.played[row]),
-            concealed=int(rows.concealed[row]),
-            late=int(rows.late[row]),
-            lost=max(0, lost),
-            duplicate=int(rows.duplicate[row]),
-            reordered=int(rows.reordered[row]),
-            dropped=int(rows.dropped[row]),
-            sent=int(rows.sent[row]),
-            send_errors=int(rows.send_errors[row]),
-            clipped=int(rows.clipped[row]),
-            digits=int(rows.digits[row]),
-            jitter_ms=int(rows.jitter_q4[row]) / (16 * 8),
-            remote_lost_fraction=fraction,
-            round_trip_ms=round_trip,
-        )
+        return figures.leg_stats(self.rows, row, self._stream, self._reports)
 
     def snapshot(self) -> dict[str, Any]:
         """Return counts of what is open, and sums of what the open legs counted."""
-        rows = self.rows
-        legs = rows.kind == Kind.LEG
-        sums = {name: _sum(getattr(rows, name), legs) for name in _SUMMED}
         return {
-            "legs": int(np.count_nonzero(legs)),
-            "sources": int(np.count_nonzero(rows.kind == Kind.SOURCE)),
-            "taps": int(np.count_nonzero(rows.kind == Kind.TAP)),
+            **figures.snapshot(self.rows),
             "bridges": len(self._board.bridges),
             "beat": self.beat,
-            **sums,
         }
-
-
-_SUMMED = (
-    "received",
-    "played",
-    "concealed",
-    "late",
-    "duplicate",
-    "reordered",
-    "dropped",
-    "trimmed",
-    "sent",
-    "send_errors",
-    "clipped",
-)
-
-
-def _sum(column: Numbers, legs: NDArray[np.bool_]) -> int:
-    """Sum a column over the legs; another thread may be growing the arrays meanwhile."""
-    size = min(len(column), len(legs))
-    return int(column[:size][legs[:size]].sum())

@@ -6,8 +6,9 @@ moves to a bridge of another phase and a lost packet change nothing about what i
 therefore can't creep in; it changes only where this module moves ``origin``, on purpose:
 
 * `anchor`: a new stream, or a jump of its timestamps; at once.
-* `trim`: packets came earlier than they need to for a whole window, so the delay that a burst or a
-  slow start left behind is cut, in whole frames.
+* `adjust`, once a window: packets that were all earlier than they need to be show delay that a
+  burst or a slow start left behind, and it is cut; several that were late show that there is too
+  little (a clock that drifts, a longer way), and there is one frame more of it.
 
 The ring keeps G.711 codes, undecoded. ``lead`` is the delay aimed at, a number of each leg: that is
 where an adaptive depth will put its estimate.
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from .g711 import SILENCE
 from .rows import FRAME, NEVER, SLOTS, Numbers, Rows
 
+LATE_TO_STRETCH = 3  # late packets in a window of half a second
 JUMP_SLOTS = 50  # so far behind, a packet is no late packet but another timeline: 1 s
 LATE_MS = 100  # packets late for so long: the timeline has moved
 
@@ -34,12 +36,19 @@ class Playout:
     ----------
     phases
         Beats in a ptime; a beat is ``160 // phases`` samples.
+
+    Attributes
+    ----------
+    behind
+        Beats that the host runs late now. A packet read at such a beat has arrived at a later
+        one: its delay must not be reckoned from the beat that is only now being made up for.
     """
 
     def __init__(self, rows: Rows, phases: int) -> None:
         self._rows = rows
         self.phases = phases
         self.beat_samples = FRAME // phases
+        self.behind = 0
         self._late_beats = LATE_MS * 8 // self.beat_samples
 
     def beats(self, ms: int) -> int:
@@ -62,10 +71,11 @@ class Playout:
         rows = self._rows
         extra = FRAME - math.gcd(size, FRAME)
         rows.slot_timestamp[row] = timestamp
-        rows.origin[row] = beat + rows.lead[row] - (-extra // self.beat_samples)
+        rows.origin[row] = beat + self.behind + rows.lead[row] - (-extra // self.beat_samples)
         rows.played_slot[row] = -NEVER
         rows.ring_slot[row] = -NEVER
         rows.least_slack[row] = NEVER
+        rows.late_in_window[row] = 0
         rows.late_since[row] = NEVER
 
     def place(self, row: int, timestamp: int, payload: bytes, beat: int, newest: bool) -> bool:
@@ -87,9 +97,11 @@ class Playout:
                 offset = ahead = last = 0
         elif last >= 0:
             rows.late_since[row] = NEVER
+        if last < 0:
+            rows.late_in_window[row] += newest
         if last < 0 or ahead >= SLOTS:
             return False
-        slack = int(rows.origin[row]) + offset // FRAME * self.phases - beat
+        slack = int(rows.origin[row]) + offset // FRAME * self.phases - beat - self.behind
         rows.least_slack[row] = min(int(rows.least_slack[row]), slack)
         self._write(row, offset, payload, self.next_slot(row, beat))
         return True
@@ -153,11 +165,20 @@ class Playout:
         rows.played_slot[index] = np.maximum(slot, rows.played_slot[index])
         return rows.ring[index, place], present, started & fresh & ~present
 
-    def trim(self) -> None:
-        """Cut the delay that nobody needs. Call once a window of about half a second."""
+    def adjust(self) -> None:
+        """Cut delay that nobody needs, add what is missing; at the end of each window."""
         rows = self._rows
         excess = (rows.least_slack - rows.lead) // self.phases
-        index = np.flatnonzero((rows.least_slack < NEVER) & (excess > 0))
-        rows.origin[index] -= excess[index] * self.phases
-        rows.trimmed[index] += excess[index]
-        rows.least_slack[:] = NEVER
+        late = rows.late_in_window >= LATE_TO_STRETCH
+        trim = np.flatnonzero((rows.least_slack < NEVER) & (excess > 0) & ~late)
+        rows.origin[trim] -= excess[trim] * self.phases
+        rows.trimmed[trim] += excess[trim]
+        stretch = np.flatnonzero(late & (rows.origin < NEVER))
+        rows.origin[stretch] += self.phases
+        rows.stretched[stretch] += 1
+        self.forget_window()
+
+    def forget_window(self) -> None:
+        """Begin a window anew: what was seen in it was the host's doing, not the network's."""
+        self._rows.least_slack[:] = NEVER
+        self._rows.late_in_window[:] = 0

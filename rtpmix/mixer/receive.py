@@ -111,19 +111,22 @@ class Receiver:
         rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
         rows.ring_slot[at, places] = slots
         rows.late_since[at] = NEVER
-        slack = rows.origin[at] + slots * self._playout.phases - beat
+        arrived = beat + self._playout.behind
+        slack = rows.origin[at] + slots * self._playout.phases - arrived
         rows.least_slack[at] = np.minimum(rows.least_slack[at], slack)
 
     def _take_late(self, index: Numbers, at: Numbers, slots: Numbers, beat: int) -> None:
         """Count plain packets that came too late: after a stall of this host they are many."""
         rows = self._rows
         rows.late[at] += 1
+        rows.late_in_window[at] += 1
         rows.late_since[at] = np.minimum(rows.late_since[at], beat)
 
     def _count_jitter(self, at: Numbers, wire_timestamps: Numbers, beat: int) -> None:
         """RFC 3550 appendix A.8. Arrival is known to a beat, which is what the figure resolves."""
         rows = self._rows
-        transit = (beat * self._playout.beat_samples - wire_timestamps) & (TIMESTAMP_MODULUS - 1)
+        arrival = (beat + self._playout.behind) * self._playout.beat_samples
+        transit = (arrival - wire_timestamps) & (TIMESTAMP_MODULUS - 1)
         before = rows.transit[at]
         before = np.where(before < 0, transit, before)
         rows.jitter_q4[at] = next_jitter(rows.jitter_q4[at], transit, before)

@@ -50,6 +50,7 @@ _COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "origin": (np.int64, NEVER, ()),  # beat from which slot 0 may be played
     "played_slot": (np.int64, -NEVER, ()),
     "least_slack": (np.int64, NEVER, ()),  # beats to spare, of the tightest packet of a window
+    "late_in_window": (np.int64, 0, ()),  # packets that came too late in the same window
     "lead": (np.int64, 0, ()),  # beats from arrival to playout that we aim at
     "late_since": (np.int64, NEVER, ()),
     "quiet_until": (np.int64, 0, ()),  # beat until which nothing coming is not loss
@@ -79,6 +80,7 @@ _COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "reordered": (np.int64, 0, ()),
     "dropped": (np.int64, 0, ()),
     "trimmed": (np.int64, 0, ()),
+    "stretched": (np.int64, 0, ()),
     "sent": (np.int64, 0, ()),
     "send_errors": (np.int64, 0, ()),
     "clipped": (np.int64, 0, ()),
@@ -119,6 +121,7 @@ class Rows:
     origin: Numbers
     played_slot: Numbers
     least_slack: Numbers
+    late_in_window: Numbers
     lead: Numbers
     late_since: Numbers
     quiet_until: Numbers
@@ -146,6 +149,7 @@ class Rows:
     reordered: Numbers
     dropped: Numbers
     trimmed: Numbers
+    stretched: Numbers
     sent: Numbers
     send_errors: Numbers
     clipped: Numbers

@@ -170,6 +170,9 @@ class ThreadHost:
                     frames = int(late / PTIME_S)
                     engine.skip(frames)
                     media.skipped_frames += frames
+                    late -= frames * PTIME_S
+            # Rounded up from a fifth of a beat: better some delay too much, which is cut again.
+            engine.behind = int(max(late, 0.0) / self._beat_s + 0.8)
             try:
                 self._tell(media.beat())
             except Exception:

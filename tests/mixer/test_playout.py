@@ -287,3 +287,36 @@ def test_leg_that_moves_between_phases_loses_no_frame_of_its_timeline(rig, speec
             other.frame({1: speech(number)})
         results.append([block.spoken[0].tobytes() for block in other.blocks[4:14]])
     assert results[0] == results[1] == results[2]
+
+
+def test_delay_is_reckoned_from_arrival_when_the_host_runs_late(rig) -> None:
+    """A packet read while missed beats are made up for has arrived after them."""
+    rig.open(1)
+    rig.engine.submit(Record(1))
+    rig.engine.behind = 6
+    rig.hand_in(1, packet_of("a"))
+    rig.beat(6)
+    rig.engine.behind = 0
+    arrived = rig.engine.sample
+    rig.beat(12)
+    at = next(block.sample for block in rig.blocks if block.present[0])
+    assert 80 <= at - arrived < 80 + FRAME
+
+
+def test_way_that_grew_longer_gets_more_delay(rig) -> None:
+    """Every fourth packet comes 15 ms late for good: that is more than the delay can take."""
+    rig.open(1, jitter_ms=0)
+    for number in range(200):
+        late = 3 if number > 20 and number % 4 == 0 else 0
+        rig.beat(late)
+        rig.say(1, b"\x80" * FRAME)
+        rig.beat(4 - late)
+    before = rig.engine.leg_stats(1)
+    assert before.late >= 3
+    for number in range(100):
+        late = 3 if number % 4 == 0 else 0
+        rig.beat(late)
+        rig.say(1, b"\x80" * FRAME)
+        rig.beat(4 - late)
+    assert rig.engine.leg_stats(1).late == before.late
+    assert rig.engine.snapshot()["stretched"] <= 2
