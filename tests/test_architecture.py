@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,11 @@ WAITING = {"asyncio", "socket", "select", "selectors", "threading", "multiproces
 LINES_HARD = 600
 LINES_AIM = 400
 FUNCTION_LINES = 60  # the aim is 40; past this a function has more than one job
-LONG_MODULES: dict[str, str] = {}  # path -> why it is one subject, for modules past the aim
+LONG_MODULES = {  # past the aim, each with the reason why it is one subject
+    "rtpmix/recorder/capture.py": "one writer, whose order of steps is what crash safety rests on",
+    "rtpmix/sdp/description.py": "one grammar, read and written",
+    "rtpmix/testing/phone.py": "one telephone, with a method for each thing one does to it",
+}
 
 
 def sources(part: str) -> list[Path]:
@@ -154,8 +159,8 @@ def test_no_module_outgrows_the_ceiling() -> None:
         for path in python_files("rtpmix")
     }
     assert not {name: n for name, n in lengths.items() if n > LINES_HARD}
-    past_the_aim = {name for name, n in lengths.items() if n > LINES_AIM}
-    assert past_the_aim == LONG_MODULES.keys()
+    assert lengths.keys() >= LONG_MODULES.keys()
+    assert not {name for name, n in lengths.items() if n > LINES_AIM} - LONG_MODULES.keys()
 
 
 def test_no_function_outgrows_the_ceiling() -> None:
@@ -254,6 +259,12 @@ def test_public_methods_say_what_they_do() -> None:
                 continue
             if inspect.isfunction(value) or isinstance(value, property | classmethod):
                 assert inspect.getdoc(value), f"rtpmix.{name}.{attribute} has no docstring"
+
+
+def test_the_version_is_said_once_and_the_same() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert rtpmix.__version__ == project["version"]
+    assert rtpmix.Config().user_agent == f"rtpmix/{project['version']}"
 
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
