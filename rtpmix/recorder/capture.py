@@ -49,12 +49,12 @@ class Capture:
     tell
         Called with a fact when audio begins to be lost and when that ends.
     entropy
-        Source of keys and identifiers; another one than the system's is for tests only.
+        Source of keys and identifiers; the system's but in tests.
 
     Raises
     ------
     RecordingError
-        The directory can't be made or is in use, or the keys can't be put on disk.
+        The directory is in use, or the disk refused.
     """
 
     def __init__(
@@ -69,8 +69,7 @@ class Capture:
         tell: Callable[[Mapping[str, Any]], None] = lambda fact: None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.directory = directory
-        self.gaps = GapLog(tell)
+        self.directory, self.gaps = directory, GapLog(tell)
         self.problem: str | None = None  # what the disk last said
         self._policy = CapturePolicy() if policy is None else policy
         self._wall_clock = wall_clock
@@ -82,9 +81,9 @@ class Capture:
         self._segment: SegmentFile | None = None
         self._number = 1
         self._ended = False  # the segment in force has its BYEs and waits for the disk
-        self._ready = False
-        self._flush_due = self._sync_due = self._retry_due = 0.0
-        self._next_report = 0
+        self._ready = self._joined = False  # keys and file are there; a leg needs them
+        self._flush_due = self._sync_due = self._retry_due = 0.0  # seconds
+        self._next_report = 0  # sample
         self._all_writers: list[TrackWriter] = []
         new_ssrc = ssrc_maker(entropy)
         self._manifest = Manifest(
@@ -126,11 +125,9 @@ class Capture:
         at = self._clock.place(sample)
         unique, spoken, heard = self._registry.add_leg(leg, name, role, codec)
         self._legs[leg] = RecordedLeg(unique, spoken, heard)
-        self._ready = False
-        self._make_ready()
-        self._facts.put(
-            {"event": "leg_added", "sample": at, "leg": unique, "role": role, "seat": leg}
-        )
+        self._ready, self._joined = False, True
+        named = {"leg": unique, "role": role, "seat": leg}
+        self._facts.put({"event": "leg_added", "sample": at, **named})
         return unique
 
     def remove_leg(self, leg: int, sample: int) -> None:
@@ -180,6 +177,9 @@ class Capture:
         recorded = self._legs.get(leg)
         if recorded is None:
             return
+        if self._joined:
+            self._joined = False  # not in add_leg: legs that join together wait for the disk once
+            self._make_ready()
         at = self._clock.place(sample)
         segment, speaker, hearer = self._segment, recorded.spoken_writer, recorded.heard_writer
         if segment is None or speaker is None or hearer is None or self._is_blocked(segment):
@@ -231,10 +231,12 @@ class Capture:
             self._report(self._all_writers, bye=False)
             self._next_report = self._end + round(self._policy.report_every_s * CLOCK_HZ)
         segment = self._segment
-        if segment is not None and now >= self._flush_due:
+        if segment is None:
+            return
+        if now >= self._flush_due:
             self._flush_due = now + self._policy.flush_s
             self._try(segment.flush)
-        if segment is not None and now >= self._sync_due:
+        if now >= self._sync_due:
             self._sync_due = now + self._policy.sync_s
             self._try(segment.sync)
 
@@ -248,8 +250,7 @@ class Capture:
             self.remove_leg(leg, self._end + self._clock.origin)
         self._close_gap()
         self._facts.put({"event": "closed", "sample": self._end, "lost_facts": self._facts.lost})
-        signing_key = self._recipients.signing_key
-        sealed = False
+        signing_key, sealed = self._recipients.signing_key, False
         if self._try(self._end_segment):
             self._manifest.state = "closed" if signing_key is None else "sealed"
             # A segment that the disk never let begin has no file.
@@ -282,8 +283,9 @@ class Capture:
         except OSError as exc:
             raise RecordingError(f"can't record to {path}: {exc.strerror}", path=path) from exc
 
-    def _make_ready(self) -> bool:
-        return self._ready or self._try(self._prepare)
+    def _make_ready(self) -> None:
+        if not self._ready:
+            self._try(self._prepare)
 
     def _prepare(self) -> None:
         if self._ended:
@@ -390,8 +392,7 @@ class Capture:
         moment, wall = self._clock.moment(self._end), self._wall_clock()
         for writer in writers:
             if writer is not None and not writer.ended:
-                record = writer.report(moment, wall, bye=bye)
-                self._segment.append(record, moment.sample)
+                self._segment.append(writer.report(moment, wall, bye=bye), moment.sample)
 
     def _new_writer(self, track: Track) -> TrackWriter:
         writer = TrackWriter(track, self._vault.key(self._number, track))

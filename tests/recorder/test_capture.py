@@ -137,6 +137,23 @@ def test_keys_then_manifest_then_segment_are_on_disk_before_the_first_packet(
     assert steps.index("rename keys.jwe") < steps.index("write 0001.srtp.pcap 24")
 
 
+def test_legs_that_join_together_wait_for_the_disk_once(
+    begin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An fsync takes milliseconds, and many calls may begin at once."""
+    renamed: list[str] = []
+    real = os.replace
+
+    def replace(source: Any, target: Any) -> None:
+        renamed.append(Path(target).name)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    made = begin()
+    made.speak(2)
+    assert renamed == ["keys.jwe", "manifest.json"] * 2  # the events track, then all legs
+
+
 def test_segments_rotate_with_new_keys_and_lose_nothing(begin: Any) -> None:
     """A new segment before the sequence number wraps: its roll-over counter is 0 throughout."""
     made = begin(policy=CapturePolicy(segment_packets=40))
