@@ -19,6 +19,8 @@ from .queue import Queue
 
 T = TypeVar("T")
 
+RESCUE_S = 15.0  # in which an attached supervisor can save a customer whose agent has vanished
+AUDIBLE_TO_CUSTOMERS = (Mode.BARGE, Mode.TAKEOVER)
 #: Causes with which a leg ends that nobody chose: its customer goes back to the queue.
 VANISHED = ("media-timeout", "dialog-lost", "transport", "ack-timeout")
 
@@ -147,10 +149,22 @@ class Lab:
             await self._record(bridge, agent.user or "queue")
         await music.stop()
         await bridge.add(agent, role=Role.AGENT)
-        await self.until(lambda: not customer.is_open or not _is_conversation(bridge))
-        if not customer.is_open or agent.is_open:
+        await self.until(lambda: not customer.is_open or not agent.is_open)
+        if not customer.is_open:
             return False
-        return (await agent.closed()).cause in VANISHED
+        cause = (await agent.closed()).cause
+        await self._be_served_by_supervisors(bridge, customer)
+        return customer.is_open and cause in VANISHED
+
+    async def _be_served_by_supervisors(self, bridge: Bridge, customer: Leg) -> None:
+        """After the agent is gone: go on for as long as a supervisor talks to the customer."""
+        if bridge.supervisions and not _is_served(bridge):
+            try:
+                async with asyncio.timeout(RESCUE_S):
+                    await self.until(lambda: not customer.is_open or _is_served(bridge))
+            except TimeoutError:
+                return
+        await self.until(lambda: not customer.is_open or not _is_served(bridge))
 
     async def _while_open(self, leg: Leg, work: Coroutine[Any, Any, T]) -> T | None:
         """Do something for as long as a leg is open; None when it closes first."""
@@ -294,6 +308,12 @@ class Lab:
         """End every leg of a call."""
         for leg in self.calls.find(call).bridge.legs:
             await leg.hangup()
+
+
+def _is_served(bridge: Bridge) -> bool:
+    """Say whether somebody talks to the customer."""
+    agents = any(bridge.role(leg) is Role.AGENT for leg in bridge.legs)
+    return agents or any(each.mode in AUDIBLE_TO_CUSTOMERS for each in bridge.supervisions)
 
 
 def _is_conversation(bridge: Bridge) -> bool:

@@ -222,6 +222,38 @@ def test_an_agent_who_vanishes_leaves_a_customer_who_is_served_again() -> None:
     in_lab(scenario)
 
 
+def test_an_attached_supervisor_rescues_a_customer_whose_agent_vanished() -> None:
+    async def scenario(world: World) -> None:
+        world["bob"].reject_with = 486
+        await queue_call(world)
+        await world.dial("coach", "*80101")
+        await asyncio.sleep(1)
+        world.cut_off("alice")
+        await asyncio.sleep(35)
+        assert world.heard("dora", "coach") == {"dora": set(), "coach": {"dora"}}
+        await world["coach"].press("7")
+        await asyncio.sleep(60)
+        assert world.heard("dora", "coach") == {"dora": {"coach"}, "coach": {"dora"}}
+        world["coach"].bye()
+        await asyncio.sleep(1)
+        assert world["dora"].state.value == "talking"  # its agent vanished: back to the queue
+
+    in_lab(scenario)
+
+
+def test_a_customer_whom_no_supervisor_rescues_goes_back_to_the_queue() -> None:
+    async def scenario(world: World) -> None:
+        await queue_call(world)
+        await world.dial("coach", "*80101")
+        await asyncio.sleep(1)
+        world.cut_off("alice")
+        await asyncio.sleep(60)
+        assert world.heard("dora", "bob") == {"dora": {"bob"}, "bob": {"dora"}}
+        assert world.heard("coach") == {"coach": {"dora", "bob"}}
+
+    in_lab(scenario)
+
+
 def test_a_queue_call_is_recorded_and_sealed(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         await queue_call(world)
