@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-import rtpmix
-from rtpmix.server.inline_host import InlineHost
-from rtpmix.testing import TonePhone, VirtualMediaIO, VirtualNet, run
+from rtpmix.testing import TonePhone, VirtualNet, run
+from rtpmix.testing.servers import virtual_server
 
 SERVER = "192.0.2.10"
 CUSTOMER, AGENT, COACH = TONES = 437, 1013, 1693
@@ -18,10 +17,7 @@ class World:
     """What a scenario has at hand; phones are at rest until they are opened."""
 
     def __init__(self, net: VirtualNet, key: Path | None) -> None:
-        config = rtpmix.Config(
-            sip_listen=(f"udp:{SERVER}:5060",), media_address=SERVER, recording_key=key, seed=1
-        )
-        self.server = rtpmix.Server(config, media_host=InlineHost(VirtualMediaIO(net)))
+        self.server = virtual_server(net, host=SERVER, recording_key=key)
         self.customer = TonePhone("customer", host="192.0.2.30", frequency=CUSTOMER)
         self.agent = TonePhone("agent7", host="192.0.2.20", port=5060, frequency=AGENT)
         self.coach = TonePhone("coach", host="192.0.2.21", port=5060, frequency=COACH)
@@ -55,7 +51,7 @@ def in_world(
     scenario: Callable[[World], Coroutine[None, None, None]], key: Path | None = None
 ) -> None:
     """Run a scenario with a started server and open phones, in virtual time."""
-    net = VirtualNet(seed=1, host=SERVER)
+    net = VirtualNet(seed=1)
 
     async def main() -> None:
         world = World(net, key)
