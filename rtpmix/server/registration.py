@@ -9,9 +9,11 @@ from ..sip.digest import Authenticator, Outcome
 from ..sip.flow import Flow
 from ..sip.message import Request
 from ..sip.registrar import Binding, Registrar, Reply
-from ..sip.uri import SipUri
+from ..sip.uri import SipUri, escape_user
 
 Headers = list[tuple[str, str]]
+
+SWEEP_S = 60.0  # seconds between two searches for registrations that ran out
 
 
 class Directory:
@@ -29,6 +31,7 @@ class Directory:
         self._config = config
         self.authenticator = Authenticator(config.realm, config.users.get, secret_key=secret)
         self.registrar = Registrar()
+        self._swept_at = 0.0
         self.outcomes = dict.fromkeys((outcome.name.lower() for outcome in Outcome), 0)
 
     def identify(self, request: Request, now: float) -> tuple[str | None, Headers]:
@@ -51,6 +54,9 @@ class Directory:
         self, request: Request, flow: Flow, now: float, is_ours: Callable[[SipUri], bool]
     ) -> tuple[Reply, str | None]:
         """Answer a REGISTER (RFC 3261 section 10.3); return the reply and who it was."""
+        if now - self._swept_at >= SWEEP_S:
+            self._swept_at = now
+            self.registrar.expire(now)
         user, challenge = self._check(request, now)
         if user is None:
             return Reply(401, "Unauthorized", challenge), None
@@ -72,12 +78,13 @@ class Directory:
 
     def address_of(self, user: str) -> str:
         """Return the user's address of record."""
-        return f"sip:{user}@{self._config.realm}"
+        return f"sip:{escape_user(user)}@{self._config.realm}"
 
     def _check(self, request: Request, now: float) -> tuple[str | None, Headers]:
         verdict = self.authenticator.check(request, now)
         self.outcomes[verdict.outcome.name.lower()] += 1
         if verdict.outcome is Outcome.OK:
             return verdict.user, []
-        stale = verdict.outcome is Outcome.STALE
+        # With `stale` an honest phone whose count was used up elsewhere tries again by itself.
+        stale = verdict.outcome in (Outcome.STALE, Outcome.REPLAYED)
         return None, self.challenge(request, now, stale=stale)
