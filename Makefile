@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 20
 
-.PHONY: help lab test install format static types unit docs fuzz interop rfc clean
+.PHONY: help lab test install format static types unit properties docs fuzz interop rfc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -18,7 +18,7 @@ help: ## list the targets
 lab: $(VENV)/.lab ## install what it needs and run the lab server with its demo phones
 	@exec $(BIN)/rtpmix lab --demo $(ARGS)
 
-test: static types docs unit fuzz interop ## everything that CI runs
+test: static types docs unit properties fuzz interop ## everything that CI runs
 
 install: $(VENV)/.dev ## prepare .venv for development, and nothing else
 
@@ -33,8 +33,13 @@ static: $(VENV)/.dev ## format and lint
 types: $(VENV)/.dev ## mypy --strict
 	@$(BIN)/mypy
 
+# Thousands of random scripts and spoilt inputs are left out: they would take twice as long.
+APART := properties fuzz interop
 unit: $(VENV)/.dev ## tests in virtual time, with branch coverage
-	@$(BIN)/python -m pytest tests --ignore=tests/interop --ignore=tests/fuzz --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest tests $(APART:%=--ignore=tests/%) --cov --cov-report=term:skip-covered
+
+properties: $(VENV)/.dev ## what holds in every random conversation
+	@$(BIN)/python -m pytest tests/properties
 
 docs: $(VENV)/.dev ## build the documentation; a warning fails
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
