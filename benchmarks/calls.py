@@ -12,7 +12,7 @@ import time
 from statistics import median
 from typing import Any
 
-from benchmarks.processes import ServerProcess, cpu_seconds, pin
+from benchmarks.processes import ServerProcess, pin, usage
 from benchmarks.result import Result
 from benchmarks.uac import Caller, CallState
 
@@ -38,6 +38,7 @@ def run(arguments: list[str]) -> Result:
             "retransmissions": sum(each["retransmissions"] for each in trials),
             "failed": sum(each["failed"] for each in trials),
             "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
+            "server_waited_pct": median(each["server_waited_pct"] for each in trials),
         },
     )
 
@@ -50,12 +51,12 @@ def trial(at_once: int, seconds: float) -> dict[str, Any]:
         poll.register(caller.socket.fileno(), select.POLLIN)
         warm = time.monotonic() + 1.0
         _call(caller, poll, at_once, warm)
-        before, cpu = _completed(caller), cpu_seconds(server.pid)
+        before, used = _completed(caller), usage(server.pid)
         began = time.monotonic()
         setups = _call(caller, poll, at_once, began + seconds)
         elapsed = time.monotonic() - began
         done = _completed(caller) - before
-        cpu = cpu_seconds(server.pid) - cpu
+        used = usage(server.pid).since(used)
         caller.close()
     setups.sort()
     return {
@@ -64,7 +65,8 @@ def trial(at_once: int, seconds: float) -> dict[str, Any]:
         "setup_p99_ms": round(1000 * setups[len(setups) * 99 // 100], 1),
         "retransmissions": caller.retransmissions,
         "failed": sum(call.state is CallState.FAILED for call in caller.calls),
-        "server_cpu_pct": round(100 * cpu / elapsed, 1),
+        "server_cpu_pct": round(100 * used.ran / elapsed, 1),
+        "server_waited_pct": round(100 * used.waited / elapsed, 1),
     }
 
 

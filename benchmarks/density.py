@@ -90,9 +90,11 @@ def is_held(figures: dict[str, Any]) -> bool:
 
 def describe(figures: dict[str, Any]) -> str:
     """Return one line for people."""
+    seen = figures
     return (
-        f"{figures['legs_up']} up, missing {figures['packets_missing_pct']} % of packets and "
-        f"{figures['audio_missing_pct']} % of audio, p99 {figures['p99_ms']} ms, server "
-        f"{figures['server_cpu_pct']} %, generator {figures['generator_cpu_pct']} %"
-        f"{'' if is_held(figures) else ' - not held'}"
+        f"{seen['legs_up']} up, missing {seen['packets_missing_pct']} % of packets and "
+        f"{seen['audio_missing_pct']} % of audio, p99 {seen['p99_ms']} ms; server "
+        f"{seen['server_cpu_pct']} % (waited {seen['server_waited_pct']} %), generator "
+        f"{seen['generator_cpu_pct']} % (late {seen['generator_late_p99_ms']} ms)"
+        f"{'' if is_held(seen) else ' - not held'}"
     )

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import signals
-from benchmarks.processes import cpu_seconds, pin
+from benchmarks.processes import Usage, pin, usage
 from benchmarks.uac import Caller, CallState, LoadCall
 
 PER_ROOM = 3
@@ -47,12 +47,12 @@ class Load:
     """What to generate."""
 
     server: tuple[str, int]
+    pid: int  # of the server, to read its processor time
     legs: int
     seconds: float = 10.0
     warm_up_s: float = 3.0
     calls_per_second: float = 100.0
     marker_s: float = 0.5
-    pid: int = 0  # of the server, to read its processor time
 
 
 class Rooms:
@@ -240,14 +240,14 @@ class Generator:
         self._talk(self.load.warm_up_s)
         start = time.time()
         self.window = (start, start + self.load.seconds)
-        cpu = cpu_seconds(self.load.pid) if self.load.pid else 0.0
+        before = usage(self.load.pid)
         own = time.process_time()
         self.lateness.clear()
         self._talk(self.load.seconds)
         own = time.process_time() - own
-        cpu = cpu_seconds(self.load.pid) - cpu if self.load.pid else 0.0
+        used = usage(self.load.pid).since(before)
         self._hang_up()
-        return self._figures(cpu / self.load.seconds, own / self.load.seconds, set_up_s)
+        return self._figures(used, own / self.load.seconds, set_up_s)
 
     def _set_up(self) -> None:
         """Call leg by leg, first all first members of rooms, at the load's rate."""
@@ -291,16 +291,16 @@ class Generator:
     _tick = -1
 
     def _beat(self) -> None:
-        """Wait for the next millisecond; read, then send its slot, late ones too."""
+        """Wait for the next millisecond; send its slot, and late ones; then read."""
         now_ms = time.monotonic() * 1000
         if self._tick < 0:
             self._tick = int(now_ms)
         wait = (self._tick + 1 - now_ms) / 1000
         if wait > 0:
             time.sleep(wait)
-        self._read()
-        target = int(time.monotonic() * 1000)
-        self.lateness.append(max(0.0, time.monotonic() * 1000 - self._tick - 1))
+        now_ms = time.monotonic() * 1000
+        self.lateness.append(now_ms - self._tick - 1)
+        target = int(now_ms)
         self._tick = max(self._tick, target - 200)  # never a burst of more than 200 ms
         while self._tick < target:
             self._tick += 1
@@ -309,6 +309,7 @@ class Generator:
                 self.caller.resend()
         if self.markers:
             self._mark()
+        self._read()
 
     def _send(self, slot: int) -> None:
         legs = [leg for leg in self.slots[slot] if self.up[leg]]
@@ -381,7 +382,7 @@ class Generator:
         self.up[call.index] = True
         self.slots[self.rooms.slot[call.index]].append(call.index)
 
-    def _figures(self, cpu: float, own: float, set_up_s: float) -> dict[str, Any]:
+    def _figures(self, used: Usage, own: float, set_up_s: float) -> dict[str, Any]:
         rooms, calls = self.rooms, self.caller.calls
         missing, expected = rooms.missing(self.window)
         heard = [chunk for chunk in rooms.latencies if len(chunk)]
@@ -403,7 +404,8 @@ class Generator:
             "p50_ms": round(float(np.percentile(latency, 50)), 2),
             "p95_ms": round(float(np.percentile(latency, 95)), 2),
             "p99_ms": round(float(np.percentile(latency, 99)), 2),
-            "server_cpu_pct": round(100 * cpu, 1),
+            "server_cpu_pct": round(100 * used.ran / self.load.seconds, 1),
+            "server_waited_pct": round(100 * used.waited / self.load.seconds, 1),
             "generator_cpu_pct": round(100 * own, 1),
             "generator_late_p99_ms": round(float(np.percentile(late, 99)), 2),
             "sip_retransmissions": self.caller.retransmissions,

@@ -27,5 +27,6 @@ def run(arguments: list[str]) -> Result:
             "legs": options.legs,
             "markers": sum(each["markers_found"] for each in trials),
             "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
+            "server_waited_pct": median(each["server_waited_pct"] for each in trials),
         },
     )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 SERVER_CORE = 0
 GENERATOR_CORE = 1
@@ -56,15 +56,32 @@ class ServerProcess:
         return self._process.pid
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of all threads, exact (``stat`` is sampled at 100 Hz)."""
-    total = 0
+class Usage(NamedTuple):
+    """Seconds that all threads of a process ran, and that they were ready but had to wait.
+
+    Waiting for each other for the interpreter is not in it; waiting for a core is.  On a quiet
+    machine it is near nothing, and where it is not, other programs spoiled the measurement.
+    """
+
+    ran: float
+    waited: float
+
+    def since(self, before: Usage) -> Usage:
+        """Return what was used since an earlier reading."""
+        return Usage(self.ran - before.ran, self.waited - before.waited)
+
+
+def usage(pid: int) -> Usage:
+    """Read a process's use of processors, exact (``stat`` is sampled at 100 Hz)."""
+    ran = waited = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            total += int((task / "schedstat").read_text().split()[0])
+            fields = (task / "schedstat").read_text().split()
         except OSError:
             continue  # the thread has ended
-    return total / 1e9
+        ran += int(fields[0])
+        waited += int(fields[1])
+    return Usage(ran / 1e9, waited / 1e9)
 
 
 def memory_kb(pid: int) -> int:
