@@ -18,16 +18,6 @@ def tone(hz: float, seconds: float, level_db: float = -20.0) -> bytes:
     return (wave * np.sin(2 * np.pi * hz * np.arange(count) / RATE_HZ)).astype("<i2").tobytes()
 
 
-def silence(seconds: float) -> bytes:
-    """Return silence as int16 PCM at 8000 Hz."""
-    return bytes(2 * round(seconds * RATE_HZ))
-
-
-def ringing() -> bytes:
-    """Return one period of a ringing tone: a second of 425 Hz, four of silence."""
-    return tone(425, 1.0) + silence(4.0)
-
-
 def waiting_music() -> bytes:
     """Return a few bars of broken chords, to be repeated."""
     chords = (

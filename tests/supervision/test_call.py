@@ -27,6 +27,7 @@ from rtpmix.supervision import (
     Over,
     Phase,
     Role,
+    RoleChanged,
     SupervisedCall,
     TakenOver,
     TakeoverAborted,
@@ -146,6 +147,16 @@ def test_roles_are_followed_when_the_agent_changes() -> None:
     call.leave(AGENT, 1.0)
     assert call.hears(7) == (CUSTOMER, SUPERVISOR)
     assert call.hears(CUSTOMER) == (7,)
+
+
+def test_a_role_that_changes_takes_the_supervisors_whisper_along() -> None:
+    call = supervised(Mode.WHISPER)
+    call.join(7)
+    assert call.set_role(7, Role.AGENT).facts == (RoleChanged(7, Role.CUSTOMER, Role.AGENT),)
+    assert call.set_role(7, Role.AGENT) == Change(None, why="seat 7 is now agent")
+    assert SUPERVISOR in call.hears(7)
+    call.set_role(AGENT, Role.CUSTOMER)
+    assert SUPERVISOR not in call.hears(AGENT)
 
 
 def test_hold_and_levels_are_part_of_the_routing() -> None:
