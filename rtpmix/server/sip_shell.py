@@ -41,6 +41,15 @@ def address_towards(remote: Address, fallback: str = "127.0.0.1") -> str:
         return str(probe.getsockname()[0])
 
 
+def _is_this_machine(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    # A machine reaches each address of its own from that same address.
+    return address_towards((host, 0), "") == host
+
+
 class _Datagrams(asyncio.DatagramProtocol):
     """One UDP listener."""
 
@@ -135,17 +144,13 @@ class SipShell:
         )
 
     def is_own_address(self, host: str, port: int) -> bool:
-        """Return True for an address on which this shell listens, or could be reached."""
+        """Return True for an IP address and port on which this shell listens."""
         for listen in self.addresses:
             if listen.port != port:
                 continue
-            if listen.host == host or (is_wildcard(listen.host) and host in self._own_hosts()):
+            if listen.host == host or (is_wildcard(listen.host) and _is_this_machine(host)):
                 return True
         return False
-
-    def _own_hosts(self) -> set[str]:
-        """Return the addresses of this machine that peers have used so far, and loopback."""
-        return {"127.0.0.1", "::1", *self._towards.values()}
 
     def _advertised(self, local: Address, remote: Address) -> Address:
         if not is_wildcard(local[0]):
