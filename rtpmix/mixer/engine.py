@@ -281,7 +281,7 @@ class Engine:
             if beat < self._drained_at:
                 self._playout.forget_window()
             else:
-                self._playout.adjust()
+                self._playout.adjust(beat, self._trim_beats)
 
     def _watch(self, beat: int) -> None:
         """Tell of legs that have not been heard for their timeout."""

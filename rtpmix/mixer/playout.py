@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .g711 import SILENCE
 from .rows import FRAME, NEVER, SLOTS, Numbers, Rows
 
-LATE_TO_STRETCH = 3  # late packets in a window of half a second
+LATE_TO_STRETCH = 3  # times that packets are late in a window of half a second
 JUMP_SLOTS = 50  # so far behind, a packet is no late packet but another timeline: 1 s
 LATE_MS = 100  # packets late for so long: the timeline has moved
 
@@ -71,6 +71,7 @@ class Playout:
         rows = self._rows
         extra = FRAME - math.gcd(size, FRAME)
         rows.slot_timestamp[row] = timestamp
+        rows.anchored_at[row] = beat
         rows.origin[row] = beat + self.behind + rows.lead[row] - (-extra // self.beat_samples)
         rows.played_slot[row] = -NEVER
         rows.ring_slot[row] = -NEVER
@@ -97,14 +98,20 @@ class Playout:
                 offset = ahead = last = 0
         elif last >= 0:
             rows.late_since[row] = NEVER
-        if last < 0:
-            rows.late_in_window[row] += newest
+        if last < 0 and newest:
+            self.count_late(np.array([row]), beat)
         if last < 0 or ahead >= SLOTS:
             return False
         slack = int(rows.origin[row]) + offset // FRAME * self.phases - beat - self.behind
         rows.least_slack[row] = min(int(rows.least_slack[row]), slack)
         self._write(row, offset, payload, self.next_slot(row, beat))
         return True
+
+    def count_late(self, index: Numbers, beat: int) -> None:
+        """Count newest packets that came too late; those of one burst count as one."""
+        rows = self._rows
+        rows.late_in_window[index] += beat - rows.late_at[index] >= self.phases
+        rows.late_at[index] = beat
 
     def has_moved(self, index: Numbers, ahead: Numbers, beat: int) -> NDArray[np.bool_]:
         """Whether newest packets out of the window mean that their timelines have moved.
@@ -165,12 +172,14 @@ class Playout:
         rows.played_slot[index] = np.maximum(slot, rows.played_slot[index])
         return rows.ring[index, place], present, started & fresh & ~present
 
-    def adjust(self) -> None:
-        """Cut delay that nobody needs, add what is missing; at the end of each window."""
+    def adjust(self, beat: int, window: int) -> None:
+        """Cut delay that nobody needs, add what is missing; at the end of a window of beats."""
         rows = self._rows
-        excess = (rows.least_slack - rows.lead) // self.phases
+        # A beat of grace: arrival is known to a beat, and one packet in the window may be unlucky.
+        excess = (rows.least_slack + 1 - rows.lead) // self.phases
+        whole = beat - rows.anchored_at >= window
         late = rows.late_in_window >= LATE_TO_STRETCH
-        trim = np.flatnonzero((rows.least_slack < NEVER) & (excess > 0) & ~late)
+        trim = np.flatnonzero((rows.least_slack < NEVER) & whole & (excess > 0) & ~late)
         rows.origin[trim] -= excess[trim] * self.phases
         rows.trimmed[trim] += excess[trim]
         stretch = np.flatnonzero(late & (rows.origin < NEVER))

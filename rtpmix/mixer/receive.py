@@ -119,7 +119,7 @@ class Receiver:
         """Count plain packets that came too late: after a stall of this host they are many."""
         rows = self._rows
         rows.late[at] += 1
-        rows.late_in_window[at] += 1
+        self._playout.count_late(at, beat)
         rows.late_since[at] = np.minimum(rows.late_since[at], beat)
 
     def _count_jitter(self, at: Numbers, wire_timestamps: Numbers, beat: int) -> None:

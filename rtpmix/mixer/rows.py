@@ -48,9 +48,11 @@ _COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "jitter_q4": (np.int64, 0, ()),
     "slot_timestamp": (np.int64, 0, ()),  # extended timestamp of slot 0
     "origin": (np.int64, NEVER, ()),  # beat from which slot 0 may be played
+    "anchored_at": (np.int64, 0, ()),  # beat at which the timeline began
     "played_slot": (np.int64, -NEVER, ()),
     "least_slack": (np.int64, NEVER, ()),  # beats to spare, of the tightest packet of a window
-    "late_in_window": (np.int64, 0, ()),  # packets that came too late in the same window
+    "late_in_window": (np.int64, 0, ()),  # times that packets came too late in that window
+    "late_at": (np.int64, -NEVER, ()),  # beat of the last time
     "lead": (np.int64, 0, ()),  # beats from arrival to playout that we aim at
     "late_since": (np.int64, NEVER, ()),
     "quiet_until": (np.int64, 0, ()),  # beat until which nothing coming is not loss
@@ -119,9 +121,11 @@ class Rows:
     jitter_q4: Numbers
     slot_timestamp: Numbers
     origin: Numbers
+    anchored_at: Numbers
     played_slot: Numbers
     least_slack: Numbers
     late_in_window: Numbers
+    late_at: Numbers
     lead: Numbers
     late_since: Numbers
     quiet_until: Numbers
