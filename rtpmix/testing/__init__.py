@@ -30,6 +30,7 @@ from .media import VirtualMediaIO
 from .net import Link, Passage, VirtualNet
 from .phone import PhoneState, TonePhone
 from .phone_media import ReceivedPacket
+from .servers import virtual_server
 
 __all__ = [
     "Link",
@@ -51,4 +52,5 @@ __all__ = [
     "run",
     "tone",
     "tones_heard",
+    "virtual_server",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import rtpmix
 from rtpmix.errors import CallFailed, UsageError
 from rtpmix.rtp.rtcp import Goodbye, SenderReport
 from rtpmix.testing import (
@@ -20,6 +21,7 @@ from rtpmix.testing import (
     run,
     tone,
 )
+from rtpmix.testing.servers import HOST, virtual_server
 
 TONES = (437.0, 1013.0, 1693.0)
 
@@ -371,3 +373,42 @@ async def test_the_same_phone_works_on_real_sockets_and_real_time() -> None:
         alice.bye()
         assert await bob.ended() == "remote-bye"
     assert bob.received
+
+
+def test_a_phone_registers_with_digest_and_is_found_by_its_address_of_record() -> None:
+    """RFC 3261 section 10, RFC 7616: challenged once, and registered again in half the time."""
+
+    async def main() -> None:
+        users = {"alice": "wonderland", "bob": "builder"}
+        server = virtual_server(net, users=users, realm="example.com")
+        async with server:
+            proxy = (HOST, 5060)
+            account = {"proxy": proxy, "domain": "example.com"}
+            alice = phone("alice", 10, password="wonderland", **account)
+            bob = phone("bob", 20, password="builder", **account)
+            mallory = phone("alice", 30, password="guess", **account)
+            async with alice, bob, mallory:
+                with pytest.raises(CallFailed) as caught:
+                    await mallory.register()
+                assert caught.value.status == 401
+                await bob.register(expires=120)
+                await asyncio.sleep(600)
+                assert server.contacts("bob") == 1
+
+                @server.on_invite
+                async def connect(call: rtpmix.IncomingCall) -> None:
+                    assert call.identity == "alice"
+                    caller = await call.answer()
+                    callee = await server.invite(f"sip:{call.target}@example.com")
+                    await server.bridge(caller, callee)
+                    await caller.closed()
+
+                await alice.call("sip:bob@example.com")
+                await asyncio.sleep(2)
+                assert alice.hears(*TONES) == {bob.frequency}
+                assert bob.hears(*TONES) == {alice.frequency}
+                await bob.register(expires=0)
+                assert server.contacts("bob") == 0
+
+    net = VirtualNet(delay_ms=10)
+    run(main(), net)
