@@ -33,9 +33,10 @@ CORE = {
 SHELL = {
     "config": {"errors"},
     "events": {"errors", "mixer", "supervision"},
+    "replay": {"errors", "mixer", "recorder"},
     "server": {*CORE, "config", "events"},
     "testing": {*CORE, "config", "events", "server", "rtpmix"},
-    "lab": {*CORE, "config", "events", "rtpmix", "testing"},
+    "lab": {*CORE, "config", "events", "replay", "rtpmix", "testing"},
     "__init__": {*CORE, "config", "events", "server"},
 }
 MAY_IMPORT = CORE | SHELL

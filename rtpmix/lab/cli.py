@@ -121,6 +121,10 @@ def _add_recording(commands: Commands[Parser]) -> None:
         else:
             action.add_argument("path", type=Path, metavar="PATH")
         action.add_argument("--key", type=Path, metavar="FILE", help="the key file")
+        if name == "verify":
+            action.add_argument(
+                "--replay", action="store_true", help="mix the .in tracks again and compare"
+            )
         if name == "export":
             action.add_argument("--out", type=Path, metavar="PATH", help="directory, or WAV file")
             action.add_argument("--stereo", action="store_true", help="agent left, customer right")

@@ -18,6 +18,7 @@ from rtpmix.recorder import (
     recover,
     verify,
 )
+from rtpmix.replay import replay
 
 from .table import duration, printable
 
@@ -59,10 +60,16 @@ def info_(options: Namespace) -> int:
 
 
 def verify_(options: Namespace) -> int:
-    """Print a verdict; exit status 0 for sealed alone."""
-    report = verify(options.path, keys_for(options))
+    """Print a verdict; exit status 0 for sealed alone, and consistent where a replay is asked."""
+    keys = keys_for(options)
+    report = verify(options.path, keys)
     _print(report.lines)
-    return 0 if report.verdict is Verdict.SEALED else 1
+    good = report.verdict is Verdict.SEALED
+    if options.replay:
+        replayed = replay(options.path, _needed(keys))
+        _print(replayed.lines)
+        good = good and replayed.is_consistent
+    return 0 if good else 1
 
 
 def recover_(options: Namespace) -> int:
@@ -73,9 +80,7 @@ def recover_(options: Namespace) -> int:
 
 def export_(options: Namespace) -> int:
     """Write WAV files."""
-    keys = keys_for(options)
-    if keys is None:
-        raise UsageError(f"no key: name one with --key ({DEFAULT_KEY} does not exist)")
+    keys = _needed(keys_for(options))
     name = options.path.resolve().name
     out = options.out or Path(f"{name}.wav" if options.stereo else f"{name}-wav")
     if options.stereo and out.is_dir():
@@ -90,6 +95,12 @@ def export_(options: Namespace) -> int:
     )
     _print(str(path) for path in done.files)
     return 0
+
+
+def _needed(keys: Recipients | None) -> Recipients:
+    if keys is None:
+        raise UsageError(f"no key: name one with --key ({DEFAULT_KEY} does not exist)")
+    return keys
 
 
 def _print(lines: Iterable[str]) -> None:

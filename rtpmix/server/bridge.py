@@ -227,7 +227,7 @@ class Bridge:
         self,
         supervisor: Leg,
         *,
-        agent: Leg,
+        agent: Leg | None = None,
         mode: Mode = Mode.MONITOR,
         who: str = "",
     ) -> Supervision:
@@ -236,7 +236,8 @@ class Bridge:
         Parameters
         ----------
         agent
-            The leg that is supervised; everybody else in the bridge counts as a customer.
+            The leg that is supervised; everybody else in the bridge counts as a customer. None:
+            whoever is the agent already, or nobody, in the rescue of a customer without one.
         who
             Who asked for it, for the routing log and the recording.
 
@@ -248,14 +249,14 @@ class Bridge:
             A leg is closed, or already in a bridge.
         """
         self.check(supervisor)
-        if agent.number not in self._legs:
+        if agent is not None and agent.number not in self._legs:
             raise UsageError(f"{agent.id} is not in {self.id}: supervise an agent who is")
         negotiated = supervisor.media.negotiated
         change = self.call.attach(
             supervisor.number,
             mode,
             self._board.now,
-            agent=agent.number,
+            agent=agent.number if agent is not None else None,
             can_talk=negotiated is None or negotiated.direction.receives,
             media_seen=supervisor.media_seen,
         )

@@ -10,6 +10,7 @@ import pytest
 
 import rtpmix
 from rtpmix.recorder import Recipients, Verdict, load_key, read_capture, read_facts, verify
+from rtpmix.replay import replay
 from rtpmix.testing import TonePhone, VirtualNet, run
 from rtpmix.testing.servers import HOST, virtual_server
 
@@ -88,6 +89,15 @@ def test_a_supervised_call_is_sealed_and_every_heard_track_is_what_the_phone_got
         heard = tracks[f"{leg}.heard"]
         assert len(heard) > 8000 * 0.9
         assert heard in received[user]  # one unbroken run of what the phone received
+
+
+def test_a_whole_call_replays_bit_for_bit(tmp_path: Path) -> None:
+    """The `.in` tracks and the matrices give every `.heard` packet again, through four modes."""
+    event, _ = record_a_supervised_call(tmp_path)
+    report = replay(event.path, load_key(tmp_path / "recording.key"))
+    assert report.is_consistent, report.lines
+    assert report.different == 0
+    assert report.equal > 500
 
 
 def test_the_disk_holds_no_plaintext_and_no_key(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tests of `rtpmix.server.replay`: the real engine is recorded, then replayed."""
+"""Tests of `rtpmix.replay`: the real engine is recorded, then replayed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rtpmix.mixer.commands import (
 )
 from rtpmix.mixer.engine import Engine
 from rtpmix.recorder import Recipients
+from rtpmix.replay import ReplayReport, replay
 from rtpmix.rtp.packet import RtpPacket
 from rtpmix.server.recording_writer import InlineRecordingWriter
-from rtpmix.server.replay import ReplayReport, replay
 
 KEYS = Recipients.of(bytes(range(32)))
 CUSTOMER, AGENT, COACH, SOURCE = 11, 12, 13, 14

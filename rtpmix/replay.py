@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RecordingError
-from ..mixer import g711
-from ..mixer.bridge import Bridge
-from ..mixer.commands import SetMatrix
-from ..mixer.gains import coefficients_of_frame, mix, mix_ramp, to_samples
-from ..recorder.keys import Recipients
-from ..recorder.reader import read_capture, read_facts
-from ..recorder.track import CLOCK_HZ, Kind
+from .errors import RecordingError
+from .mixer import g711
+from .mixer.bridge import Bridge
+from .mixer.commands import SetMatrix
+from .mixer.gains import coefficients_of_frame, mix, mix_ramp, to_samples
+from .recorder.keys import Recipients
+from .recorder.reader import read_capture, read_facts
+from .recorder.track import CLOCK_HZ, Kind
 
 FRAME = 160
 Linear = NDArray[np.int16]
