@@ -2,7 +2,7 @@
 
 Theory of operation. Beat *k* begins at ``t0 + k * beat``, always: a late beat delays no later one.
 A thread that has fallen behind does its missed beats without sleeping in between; if it is more
-than two ptimes behind (the process was stopped, the machine suspended) it leaves whole frames out,
+than five ptimes behind (the process was stopped, the machine suspended) it leaves whole frames out,
 counts them and keeps RTP timestamps on the media clock, so that no delay stays behind.
 
 Between beats the thread sleeps and datagrams wait in the kernel; a beat reads all of them at once.
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 PTIME_S = FRAME / CLOCK_HZ
 SWITCH_INTERVAL_S = 0.0005
-MOST_BEHIND_S = 2 * PTIME_S  # further behind than this, frames are left out
+MOST_BEHIND_S = 5 * PTIME_S  # further behind than this, frames are left out
 
 
 class ThreadHost:
