@@ -142,6 +142,9 @@ def test_segments_of_a_long_digit_are_one_digit() -> None:
 
 def test_a_marker_or_a_gap_makes_a_new_digit_of_a_segment() -> None:
     """RFC 4733 section 2.5.2.3: the absence of a gap is what joins segments."""
+    receiver = DigitReceiver(timeout=1600)
+    receiver.receive(event("3", 0xFFFF), timestamp=0, now=0, marker=True)
+    assert receiver.receive(event("3", 160), timestamp=0xFFFF + 1600, now=160) == ()
     for timestamp, marker in ((0xFFFF, True), (0xFFFF + 1601, False), (0xFFFF - 1, False)):
         receiver = DigitReceiver(timeout=1600)
         receiver.receive(event("3", 0xFFFF), timestamp=0, now=0, marker=True)
@@ -216,6 +219,19 @@ def test_a_digit_begun_never_repeats_its_timestamp_when_the_pause_is_short() -> 
     sender.press("11", duration=160, pause=0)
     starts = [packet.timestamp for packet in said(sender, 6) if packet]
     assert starts == [0, 0, 0, 480, 480, 480]
+
+
+def test_the_last_packet_of_a_segment_is_sent_three_times() -> None:
+    """RFC 4733 section 2.5.1.4: "for each event and for each segment"; no E bit, no marker."""
+    sender = DigitSender()
+    sender.press("1", duration=80_000)
+    assert not sender.idle
+    packets = [packet for packet in said(sender, 600) if packet is not None]
+    finals = [p for p in packets if TelephoneEvent.parse(p.payload).duration == 0xFFFF]
+    assert finals == [EventPacket(event("1", 0xFFFF), 0, False)] * 3
+    after = packets[packets.index(finals[-1]) + 3]
+    assert (after.timestamp, after.marker) == (0xFFFF, False)
+    assert TelephoneEvent.parse(packets[-1].payload) == TelephoneEvent(1, 80_000 - 0xFFFF, True)
 
 
 def test_clear_keeps_the_digit_that_is_being_said() -> None:

@@ -75,6 +75,17 @@ def test_loss_is_expected_less_received_and_the_fraction_is_per_report() -> None
     assert (second.cumulative_lost, second.fraction_lost) == (1, 0)
 
 
+def test_the_fraction_is_of_the_packets_since_the_last_report_alone() -> None:
+    """RFC 3550 appendix A.3: expected_prior and received_prior."""
+    stats = ReceptionStats(7)
+    for number in range(100):
+        stats.count(number)
+    stats.report(0)
+    for number in (100, 101, 103):
+        stats.count(number)
+    assert stats.report(0).fraction_lost == 256 // 4
+
+
 def test_duplicates_make_the_loss_negative_and_the_fraction_zero() -> None:
     """RFC 3550 section 6.4.1: the cumulative count is signed."""
     stats = ReceptionStats(7)
