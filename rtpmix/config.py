@@ -86,7 +86,7 @@ class Config:
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     realm: str = "rtpmix"
     require_login: bool = False
-    recording_key: Path | None = None
+    recording_key: Path | str | None = None
     max_calls: int = 5000
     user_agent: str = "rtpmix/0.1.0"
     seed: int | None = None
@@ -109,6 +109,8 @@ class Config:
             raise UsageError("media_timeout_s can't be negative; 0 turns the timeout off")
         if self.require_login and not self.users:
             raise UsageError("require_login without users would refuse every call: name some users")
+        if self.recording_key is not None:
+            object.__setattr__(self, "recording_key", Path(self.recording_key))
         # A frozen dataclass should not change through the dict that it was made from.
         object.__setattr__(self, "users", MappingProxyType(dict(self.users)))
 

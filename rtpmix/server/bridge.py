@@ -41,7 +41,13 @@ class Bridge:
     """
 
     def __init__(
-        self, board: Switchboard, number: int, name: str | None, scope: Scope | None
+        self,
+        board: Switchboard,
+        number: int,
+        name: str | None,
+        scope: Scope | None,
+        *,
+        until_empty: bool = False,
     ) -> None:
         self.id = f"bridge-{number}"
         self.number = number
@@ -51,6 +57,8 @@ class Bridge:
         self.recording: Recording | None = None
         self._board = board
         self._scope = scope
+        self._until_empty = until_empty
+        self._ending: asyncio.Task[None] | None = None
         self._legs: dict[int, Leg] = {}
         self._names: dict[int, str] = {}  # of seats, until their leaving has been told
         self._supervisions: dict[int, Supervision] = {}
@@ -133,7 +141,7 @@ class Bridge:
         change = Change(None)
         for leg in legs:
             self.check(leg)
-            change = _and_then(change, self.call.join(leg.number, role))
+            change = change.then(self.call.join(leg.number, role))
             self._seat(leg)
         await self.apply(change)
 
@@ -171,6 +179,9 @@ class Bridge:
         self.apply(change)
         self._legs.pop(leg.number, None)
         leg.bridge = None
+        if self._until_empty and not self._legs and self._ending is None:
+            self._board.bridges.pop(self.number, None)  # nobody may find it any more
+            self._ending = asyncio.get_running_loop().create_task(self.close())
 
     # -------------------------------------------------------------------- routing
 
@@ -383,13 +394,3 @@ class Bridge:
         if self._scope is not None:
             self._scope.let_go(self)
         self._board.publish(BridgeClosed(at=self._board.now, bridge=self.id))
-
-
-def _and_then(first: Change, second: Change) -> Change:
-    """Return two changes as one, to be committed at one tick."""
-    return Change(
-        second.commit or first.commit,
-        first.facts + second.facts,
-        first.orders + second.orders,
-        second.why if second.commit else first.why,
-    )

@@ -160,7 +160,7 @@ class Recorders:
         if self._writer is None:
             self._writer = self._make_writer()
         if self._recipients is None:
-            key = board.config.recording_key or DEFAULT_KEY
+            key = Path(board.config.recording_key or DEFAULT_KEY)
             self._recipients = await board.off_loop(lambda: load_or_make_key(key.expanduser()))
         writer, recipients = self._writer, self._recipients
 

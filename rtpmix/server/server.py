@@ -185,11 +185,21 @@ class Server:
         ----------
         name
             For `find_bridge`; one bridge at a time may have it.
+
+        Notes
+        -----
+        A bridge that a call handler makes closes with that handler. With a name it belongs to
+        everybody who finds it, and closes when its last leg leaves. One that is made outside of
+        any handler stays until it is closed.
         """
         board = self._started()
         if name is not None and board.find_bridge(name) is not None:
             raise UsageError(f"there is a bridge named {name!r} already: add legs to that one")
-        bridge = Bridge(board, board.next_seat(), name, current_scope.get())
+        scope = current_scope.get()
+        shared = name is not None and scope is not None
+        bridge = Bridge(
+            board, board.next_seat(), name, None if shared else scope, until_empty=shared
+        )
         board.bridges[bridge.number] = bridge
         try:
             for leg in legs:

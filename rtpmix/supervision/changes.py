@@ -172,3 +172,12 @@ class Change:
     facts: tuple[Fact, ...] = ()
     orders: tuple[Order, ...] = ()
     why: str = ""
+
+    def then(self, later: Change) -> Change:
+        """Return this change and a later one as one, to be committed at one tick."""
+        return Change(
+            later.commit or self.commit,
+            self.facts + later.facts,
+            self.orders + later.orders,
+            later.why if later.commit else self.why,
+        )

@@ -71,6 +71,26 @@ def test_two_callers_of_one_bridge_hear_each_other_and_not_themselves() -> None:
     play(story)
 
 
+def test_a_named_bridge_outlives_the_caller_who_opened_it_and_closes_behind_the_last() -> None:
+    async def story(server: rtpmix.Server, alice: TonePhone, bob: TonePhone) -> None:
+        conference(server)
+        carol = phone("carol", CAROL, 30)
+        async with carol:
+            for each in (alice, bob, carol):
+                await each.call("sip:room@192.0.2.1")
+            alice.bye()
+            await asyncio.sleep(2)
+            assert bob.hears(ALICE, BOB, CAROL) == {CAROL}
+            assert carol.hears(ALICE, BOB, CAROL) == {BOB}
+            bob.bye()
+            carol.bye()
+            await asyncio.sleep(1)
+            assert server.find_bridge("room") is None
+            assert server.bridges == ()
+
+    play(story)
+
+
 def test_a_caller_is_connected_to_an_agent_whom_the_server_calls() -> None:
     async def story(server: rtpmix.Server, alice: TonePhone, bob: TonePhone) -> None:
         @server.on_invite
