@@ -143,3 +143,20 @@ def test_commands_for_a_leg_that_is_gone_change_nothing() -> None:
 
     net = VirtualNet()
     run(main(), net)
+
+
+def test_rtcp_goes_to_the_port_above_where_nothing_else_was_said() -> None:
+    """RFC 3550 section 11; RFC 3605 would name another."""
+
+    async def main() -> list[tuple[str, int]]:
+        io = VirtualMediaIO(net, HOST)
+        io.reserve(7)
+        io.attach(7, 3)
+        io.connect(7, PHONE, None, False)
+        seen: list[tuple[str, int]] = []
+        net.observe(lambda passage: seen.append(passage.destination))
+        io.send(Outbox(extra=[(3, b"report", True)]))
+        return seen
+
+    net = VirtualNet()
+    assert run(main(), net) == [PHONE_RTCP]
