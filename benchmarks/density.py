@@ -13,9 +13,10 @@ import sys
 from typing import Any
 
 from benchmarks import floor
-from benchmarks.generator import PER_ROOM, Load, generate
+from benchmarks.generator import Load, generate
 from benchmarks.processes import SERVER_CORE, ServerProcess, memory_kb, pin
 from benchmarks.result import Result
+from benchmarks.rooms import PER_ROOM
 
 MISSING_PCT = 0.1
 P99_MS = 40.0

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import signals
 from benchmarks.density import is_held
-from benchmarks.generator import Rooms
+from benchmarks.rooms import Rooms
 from benchmarks.uac import Caller, CallState
 from rtpmix.testing import decode_g711, encode_g711
 
