@@ -27,6 +27,7 @@ from .events import (
     LegHeld,
     LegMediaLost,
     LegOpened,
+    LoginThrottled,
     ModeChanged,
     RecordingGap,
     RecordingStarted,
@@ -43,6 +44,7 @@ from .server.playing import Playback
 from .server.recording import Recording
 from .server.server import Server
 from .server.supervising import Supervision
+from .sip.credentials import Secret
 from .supervision import Fate, Mode, Role
 
 __version__ = "0.1.0"
@@ -67,6 +69,7 @@ __all__ = [
     "LegOpened",
     "LegStats",
     "Listener",
+    "LoginThrottled",
     "Mode",
     "ModeChanged",
     "Playback",
@@ -79,6 +82,7 @@ __all__ = [
     "Registered",
     "Role",
     "RtpmixError",
+    "Secret",
     "Server",
     "Supervision",
     "SupervisionEvent",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from .errors import UsageError
+from .sip.credentials import ALGORITHMS, Secret
 
 CODECS = ("PCMU", "PCMA")
 TRANSPORTS = ("udp", "tcp")
@@ -58,8 +59,19 @@ class Config:
     media_timeout_s
         Seconds without RTP and RTCP after which a leg counts as lost; 0 never does.
     users
-        User name to password. With users, REGISTER is answered (digest, RFC 3261 section 22), and
-        an INVITE that claims to come from `realm` must be theirs.
+        User name to password, or to a `Secret` where only hashes are kept. With users, REGISTER
+        is answered (digest, RFC 3261 section 22), and an INVITE that claims to come from `realm`
+        must be theirs.
+    lookup
+        Asked for whoever is not in `users`: returns a password or a `Secret`, None for nobody.
+        It is called on the loop and must not block: keep in memory what a database tells.
+    digest_algorithms
+        Offered in this order; RFC 8760 wants the strongest first, but many phones read one
+        challenge and know MD5 alone.
+    digest_qop
+        "auth", and "auth-int" which covers the body too.
+    password_guesses
+        Wrong passwords looked at in a second from one host; more get 503 until they slow down.
     realm
         The digest realm, and the domain of the users' addresses of record.
     require_login
@@ -83,7 +95,11 @@ class Config:
     codecs: tuple[str, ...] = CODECS
     jitter_ms: int = 15
     media_timeout_s: float = 30.0
-    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
+    lookup: Callable[[str], str | Secret | None] | None = field(default=None, repr=False)
+    digest_algorithms: tuple[str, ...] = ("MD5", "SHA-256")
+    digest_qop: tuple[str, ...] = ("auth",)
+    password_guesses: float = 5.0
     realm: str = "rtpmix"
     require_login: bool = False
     recording_key: Path | str | None = None
@@ -107,12 +123,18 @@ class Config:
                 raise UsageError(f"{name} is {value}; it can't be negative")
         if self.media_timeout_s < 0:
             raise UsageError("media_timeout_s can't be negative; 0 turns the timeout off")
-        if self.require_login and not self.users:
+        if self.require_login and not self.has_users:
             raise UsageError("require_login without users would refuse every call: name some users")
+        _check_digest(self)
         if self.recording_key is not None:
             object.__setattr__(self, "recording_key", Path(self.recording_key))
         # A frozen dataclass should not change through the dict that it was made from.
         object.__setattr__(self, "users", MappingProxyType(dict(self.users)))
+
+    @property
+    def has_users(self) -> bool:
+        """True when somebody can log in."""
+        return bool(self.users) or self.lookup is not None
 
     @property
     def listens(self) -> tuple[Listen, ...]:
@@ -125,6 +147,17 @@ def _check_address(name: str, text: str) -> None:
         ipaddress.ip_address(text)
     except ValueError:
         raise UsageError(f"{name} {text!r} is not an IP address; names are not resolved") from None
+
+
+def _check_digest(config: Config) -> None:
+    wrong = [name for name in config.digest_algorithms if name not in ALGORITHMS]
+    if wrong or not config.digest_algorithms:
+        known = ", ".join(ALGORITHMS)
+        raise UsageError(f"digest_algorithms {config.digest_algorithms!r}: choose out of {known}")
+    if not config.digest_qop or not set(config.digest_qop) <= {"auth", "auth-int"}:
+        raise UsageError(f"digest_qop {config.digest_qop!r}: choose 'auth', 'auth-int' or both")
+    if not 0 < config.password_guesses <= 9:
+        raise UsageError("password_guesses is above 0 and at most 9 a second")
 
 
 def _check_ports(ports: range) -> None:

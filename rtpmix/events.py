@@ -155,6 +155,16 @@ class Registered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoginThrottled(Event):
+    """Too many wrong passwords, from `source` or (with `by_user`) for `user`: told once, when the
+    server stops looking at them; `Server.snapshot` counts the rest."""
+
+    source: str
+    user: str
+    by_user: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventsDropped(Event):
     """This subscriber was too slow: `count` events before this one are missing."""
 

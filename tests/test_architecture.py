@@ -31,7 +31,7 @@ CORE = {
     "recorder": {"errors", "rtp"},
 }
 SHELL = {
-    "config": {"errors"},
+    "config": {"errors", "sip"},  # how a user's secret is kept
     "events": {"errors", "mixer", "supervision"},
     "replay": {"errors", "mixer", "recorder"},
     "server": {*CORE, "config", "events"},

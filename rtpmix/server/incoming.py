@@ -134,7 +134,7 @@ class IncomingCall:
         self._check_waiting()
         headers = self._board.challenge(self._request)
         if not headers:
-            raise UsageError("there is nobody to log in: Config.users is empty")
+            raise UsageError("nobody can log in: Config names no users and no lookup")
         self._refuse(401, "Unauthorized", headers)
 
     def _refuse(

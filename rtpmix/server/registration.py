@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ..config import Config
+from ..sip.credentials import Secret
 from ..sip.digest import Authenticator, Outcome
 from ..sip.flow import Flow
 from ..sip.message import Request
 from ..sip.registrar import Binding, Registrar, Reply
+from ..sip.throttle import LoginThrottle, Rate, Throttled
 from ..sip.uri import SipUri, escape_user
 
 Headers = list[tuple[str, str]]
 
+GUESSES_AT_MOST = 10  # wrong passwords in any one second, from one host
 SWEEP_S = 60.0  # seconds between two searches for registrations that ran out
 
 
@@ -25,30 +29,48 @@ class Directory:
         Names the users, their passwords and the realm.
     secret
         Signs nonces; fresh for each server.
+    on_throttled
+        Told of each login that is not looked at.
     """
 
-    def __init__(self, config: Config, secret: bytes) -> None:
+    def __init__(
+        self,
+        config: Config,
+        secret: bytes,
+        on_throttled: Callable[[Throttled], None] = lambda throttled: None,
+    ) -> None:
         self._config = config
-        self.authenticator = Authenticator(config.realm, config.users.get, secret_key=secret)
+        self._on_throttled = on_throttled
+        rate = config.password_guesses
+        # In no second more than GUESSES_AT_MOST: what was saved up and what comes meanwhile.
+        self._throttle = LoginThrottle(Rate(rate, max(1, int(GUESSES_AT_MOST - rate))))
+        self.authenticator = Authenticator(
+            config.realm,
+            self._secret_of,
+            secret_key=secret,
+            algorithms=config.digest_algorithms,
+            qop=config.digest_qop,
+            throttle=self._throttle,
+        )
         self.registrar = Registrar()
         self._swept_at = 0.0
         self.outcomes = dict.fromkeys((outcome.name.lower() for outcome in Outcome), 0)
 
-    def identify(self, request: Request, now: float) -> tuple[str | None, Headers]:
-        """Return the user that a request proves to come from, and the challenge if it must login.
+    def identify(self, request: Request, flow: Flow, now: float) -> tuple[str | None, Reply | None]:
+        """Return the user that a request proves to come from, or how to refuse it.
 
         Without credentials a request needs none, unless `Config.require_login` says so or it
         claims an address in the realm: the answer is the same whether that user exists or not.
         """
-        if not self._config.users:
-            return None, []
+        if not self._config.has_users:
+            return None, None
         if "Authorization" in request.headers:
-            return self._check(request, now)
+            return self._check(request, flow, now)
         sender = request.from_.uri
         ours = isinstance(sender, SipUri) and sender.host.lower() == self._config.realm.lower()
         if self._config.require_login or ours:
-            return None, self.challenge(request, now)
-        return None, []
+            return None, Reply(401, "Unauthorized", self.challenge(request, now))
+        return None, None
 
     def register(
         self, request: Request, flow: Flow, now: float, is_ours: Callable[[SipUri], bool]
@@ -57,9 +79,9 @@ class Directory:
         if now - self._swept_at >= SWEEP_S:
             self._swept_at = now
             self.registrar.expire(now)
-        user, challenge = self._check(request, now)
-        if user is None:
-            return Reply(401, "Unauthorized", challenge), None
+        user, refusal = self._check(request, flow, now)
+        if refusal is not None or user is None:
+            return refusal or Reply(403, "Forbidden", []), None
         target = request.to.uri
         if not isinstance(target, SipUri) or not is_ours(target):
             return Reply(404, "Not Found", []), None
@@ -80,11 +102,25 @@ class Directory:
         """Return the user's address of record."""
         return f"sip:{escape_user(user)}@{self._config.realm}"
 
-    def _check(self, request: Request, now: float) -> tuple[str | None, Headers]:
-        verdict = self.authenticator.check(request, now)
+    def snapshot(self) -> dict[str, int]:
+        """Count logins by outcome, and what was not looked at."""
+        return {**self.outcomes, **self._throttle.snapshot()}
+
+    def _secret_of(self, user: str) -> str | Secret | None:
+        secret = self._config.users.get(user)
+        if secret is None and self._config.lookup is not None:
+            return self._config.lookup(user)
+        return secret
+
+    def _check(self, request: Request, flow: Flow, now: float) -> tuple[str | None, Reply | None]:
+        verdict = self.authenticator.check(request, now, source=flow.remote[0])
         self.outcomes[verdict.outcome.name.lower()] += 1
         if verdict.outcome is Outcome.OK:
-            return verdict.user, []
+            return verdict.user, None
+        if verdict.throttled is not None:
+            self._on_throttled(verdict.throttled)
+            wait = str(max(1, math.ceil(verdict.throttled.retry_after)))
+            return None, Reply(503, "Service Unavailable", [("Retry-After", wait)])
         # With `stale` an honest phone whose count was used up elsewhere tries again by itself.
         stale = verdict.outcome in (Outcome.STALE, Outcome.REPLAYED)
-        return None, self.challenge(request, now, stale=stale)
+        return None, Reply(401, "Unauthorized", self.challenge(request, now, stale=stale))

@@ -255,7 +255,7 @@ class Server:
             "sip_unsent": board.open_shell.unsent,
             "media": board.host.snapshot(),
             "recording": board.recorders.snapshot(),
-            "logins": dict(board.directory.outcomes),
+            "logins": board.directory.snapshot(),
         }
 
     def _started(self) -> Switchboard:

@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 from ..config import Config
 from ..errors import UsageError
-from ..events import CallArrived, Event, LegMediaLost, Registered
+from ..events import CallArrived, Event, LegMediaLost, LoginThrottled, Registered
 from ..mixer import commands as media
 from ..sip import events as sip
 from ..sip.flow import Address, Flow
 from ..sip.message import Request
 from ..sip.registrar import Binding
+from ..sip.throttle import Throttled
 from ..sip.uri import SipUri
 from ..sip.user_agent import UserAgent, UserAgentConfig
 from .bridge import Bridge
@@ -69,7 +70,7 @@ class Switchboard:
         self._random = random.Random(config.seed) if seeded else random.SystemRandom()
         self.recorders = Recorders(self)
         secret = self._random.randbytes(32) if seeded else secrets.token_bytes(32)
-        self.directory = Directory(config, secret)
+        self.directory = Directory(config, secret, self._login_throttled)
         self.agent = UserAgent(
             UserAgentConfig(
                 user_agent=config.user_agent, allow=METHODS, max_calls=config.max_calls
@@ -157,7 +158,7 @@ class Switchboard:
 
     def is_local(self, uri: SipUri) -> bool:
         """Return True for an address that this server itself is responsible for."""
-        if not self.config.users:
+        if not self.config.has_users:
             return False
         if uri.host.lower() == self.config.realm.lower():
             return True
@@ -169,7 +170,7 @@ class Switchboard:
 
     def challenge(self, request: Request) -> list[tuple[str, str]]:
         """Return the headers that ask for a login; empty without users."""
-        if not self.config.users:
+        if not self.config.has_users:
             return []
         return self.directory.challenge(request, self.now)
 
@@ -185,9 +186,9 @@ class Switchboard:
             handle(self, event)
 
     def _invited(self, event: sip.Invited) -> None:
-        identity, challenge = self.directory.identify(event.request, self.now)
-        if challenge:
-            self.agent.reject(event.call, 401, self.now, headers=challenge)
+        identity, refusal = self.directory.identify(event.request, event.flow, self.now)
+        if refusal is not None:
+            self.agent.reject(event.call, refusal.status, self.now, refusal.reason, refusal.headers)
             return
         if self.handler is None or not self.accepting:
             self.agent.reject(event.call, 480, self.now)
@@ -257,7 +258,7 @@ class Switchboard:
             self.agent.respond(event.request, 405, self.now)
 
     def _register(self, event: sip.Requested) -> None:
-        if not self.config.users:
+        if not self.config.has_users:
             self.agent.respond(event.request, 403, self.now)
             return
         reply, user = self.directory.register(event.message, event.flow, self.now, self.is_local)
@@ -266,6 +267,17 @@ class Switchboard:
         )
         if user is not None and reply.status == 200:
             self.publish(Registered(at=self.now, user=user, contacts=len(self.contacts(user))))
+
+    def _login_throttled(self, throttled: Throttled) -> None:
+        if throttled.begins:  # once: an event for each guess would be an attack of its own
+            self.publish(
+                LoginThrottled(
+                    at=self.now,
+                    source=throttled.source,
+                    user=throttled.user,
+                    by_user=throttled.by_user,
+                )
+            )
 
     def _info(self, event: sip.Requested, request: Request) -> None:
         """Take a key sent as ``application/dtmf-relay``, as many phones do.

@@ -21,6 +21,8 @@ ALGORITHMS: Mapping[str, str] = {
     "MD5": "md5",
 }
 
+_HEX = {"SHA-512-256": r"[0-9a-fA-F]{64}", "SHA-256": r"[0-9a-fA-F]{64}", "MD5": r"[0-9a-fA-F]{32}"}
+
 MAX_FIELDS = 32
 
 _SCHEME = re.compile(r"[ \t]*+Digest[ \t]++", re.IGNORECASE)
@@ -82,6 +84,8 @@ def format_digest(fields: Sequence[tuple[str, str]]) -> str:
 class Secret:
     """What a server knows of one user: a password, or only its hashes (RFC 7616 section 5.2).
 
+    A hash is as good as the password for this realm, and for no other.
+
     Parameters
     ----------
     password
@@ -102,16 +106,37 @@ class Secret:
         unknown = self._hashes.keys() - ALGORITHMS.keys()
         if unknown:
             raise UsageError(f"{sorted(unknown)} are not among {list(ALGORITHMS)}")
+        for name, value in self._hashes.items():
+            if re.fullmatch(_HEX[name], value) is None:
+                raise UsageError(f"the {name} hash is not hexadecimal of the right length")
+
+    @classmethod
+    def hashed(
+        cls,
+        user: str,
+        realm: str,
+        password: str,
+        algorithms: Iterable[str] = ("SHA-512-256", "SHA-256", "MD5"),
+    ) -> Secret:
+        """Return a secret that keeps H(A1) only, for storing what `hashes` then tells."""
+        return cls(hashes={name: hash_a1(name, user, realm, password) for name in algorithms})
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Algorithm name to the hash of ``user:realm:password``; empty where a password is kept."""
+        return dict(self._hashes)
 
     def __repr__(self) -> str:
         return "Secret(...)"
 
     def hash_a1(self, algorithm: str, username: str, realm: str) -> str | None:
         """Return H(A1) of RFC 7616 section 3.4.2; None where only other hashes are known."""
-        if self._password is None:
-            found = self._hashes.get(algorithm)
-            return found.lower() if found else None
-        return hash_a1(algorithm, username, realm, self._password)
+        # Hashed in any case: how long an answer takes must not tell who is kept how.
+        made = hash_a1(algorithm, username, realm, self._password or "")
+        if self._password is not None:
+            return made
+        found = self._hashes.get(algorithm)
+        return found.lower() if found else None
 
 
 def known_algorithm(name: str) -> str | None:

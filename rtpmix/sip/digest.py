@@ -33,11 +33,15 @@ from .credentials import (
 from .grammar import quote
 from .message import Request, Response
 from .nonces import Nonces, Use
+from .throttle import LoginThrottle, Throttled
 from .uri import SipUri, parse_uri
 
 # User-Agents that give up at the first challenge they don't know, where RFC 8760 section 2.4 has
 # them ignore it. They get the one for MD5 alone.
 MD5_ONLY_AGENTS = ("baresip v0.", "baresip v1.", "baresip v2.")
+
+_NO_HASH = "0" * 64
+_LONGEST_NAME = 256  # characters of a user name: names are remembered where they failed
 
 _COUNT = re.compile(r"[0-9A-Fa-f]{8}")
 
@@ -54,6 +58,7 @@ class Outcome(Enum):
     WRONG = "wrong"  # no such user, or not the password
     REPLAYED = "replayed"  # right, but this nonce count has been used
     MALFORMED = "malformed"  # not RFC 7616, or for another request: 400
+    THROTTLED = "throttled"  # not looked at: too many wrong ones came before
 
 
 class Verdict(NamedTuple):
@@ -61,6 +66,7 @@ class Verdict(NamedTuple):
 
     outcome: Outcome
     user: str | None = None
+    throttled: Throttled | None = None  # with outcome THROTTLED
 
 
 _OUTCOMES = {Use.FRESH: Outcome.OK, Use.STALE: Outcome.STALE, Use.REPLAYED: Outcome.REPLAYED}
@@ -87,6 +93,8 @@ class Authenticator:
         Seconds for which a nonce is good.
     max_nonces
         How many nonces in use are remembered at most.
+    throttle
+        Bounds guesses where `check` is told the source; None for no bound.
     """
 
     def __init__(
@@ -99,6 +107,7 @@ class Authenticator:
         qop: tuple[str, ...] = ("auth",),
         nonce_lifetime: float = 300.0,
         max_nonces: int = 10_000,
+        throttle: LoginThrottle | None = None,
     ) -> None:
         if len(secret_key) < 16:
             raise UsageError("secret_key must be 16 random bytes or more, as from secrets")
@@ -112,6 +121,7 @@ class Authenticator:
         self._lookup = lookup
         self._algorithms = algorithms
         self._qop = qop
+        self._throttle = throttle
         self._nonces = Nonces(secret_key, realm, lifetime=nonce_lifetime, limit=max_nonces)
         self._nobody = Secret(hmac.digest(secret_key, b"nobody", "sha256").hex())
 
@@ -147,8 +157,15 @@ class Authenticator:
             headers.append((name, format_digest(fields)))
         return headers
 
-    def check(self, request: Request, now: float, *, proxy: bool = False) -> Verdict:
+    def check(
+        self, request: Request, now: float, *, proxy: bool = False, source: str | None = None
+    ) -> Verdict:
         """Say whether a request proves a user. Never raises for anything a peer can send.
+
+        Parameters
+        ----------
+        source
+            The host it came from, whose wrong passwords are counted.
 
         References
         ----------
@@ -166,6 +183,20 @@ class Authenticator:
             _check_uri(answer.uri, request)
         except SipParseError:
             return Verdict(Outcome.MALFORMED)
+        throttle = self._throttle
+        if throttle is None or source is None:
+            return self._judge(answer, algorithm, request, now)
+        throttled = throttle.check(source, answer.username, now)
+        if throttled is not None:
+            return Verdict(Outcome.THROTTLED, None, throttled)
+        verdict = self._judge(answer, algorithm, request, now)
+        if verdict.outcome is Outcome.WRONG:
+            throttle.wrong(source, answer.username, now)
+        elif verdict.outcome is Outcome.OK:
+            throttle.right(source, answer.username)
+        return verdict
+
+    def _judge(self, answer: _Answer, algorithm: str, request: Request, now: float) -> Verdict:
         if not self._proves(answer, algorithm, request):
             return Verdict(Outcome.WRONG)
         outcome = _OUTCOMES[self._nonces.use(answer.nonce, answer.number, now)]
@@ -184,7 +215,7 @@ class Authenticator:
             secret = Secret(secret)
         a1 = secret.hash_a1(algorithm, answer.username, self._realm)
         if a1 is None:
-            known, a1 = None, self._nobody.hash_a1(algorithm, answer.username, self._realm) or ""
+            known, a1 = None, _NO_HASH
         expected = hash_response(
             algorithm,
             a1,
@@ -217,6 +248,8 @@ class _Answer(NamedTuple):
         needed = ("username", "uri", "nonce", "cnonce", "response")
         if not all(fields.get(name) for name in needed):
             raise SipParseError("credentials lack a field")
+        if len(fields["username"]) > _LONGEST_NAME:
+            raise SipParseError("the user name of credentials is too long")
         return cls(
             fields["username"],
             fields["uri"],

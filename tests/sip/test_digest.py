@@ -10,10 +10,12 @@ from collections.abc import Callable
 
 import pytest
 
+import rtpmix.sip.credentials as credentials_module
 from rtpmix.errors import SipParseError, UsageError
 from rtpmix.sip.credentials import Secret, hash_a1
 from rtpmix.sip.digest import Authenticator, Outcome, Verdict, answer_challenge
 from rtpmix.sip.message import Request, Response, parse_message
+from rtpmix.sip.throttle import LoginThrottle
 
 KEY = bytes(range(32))
 USERS: dict[str, str | Secret] = {
@@ -420,3 +422,55 @@ def test_a_challenge_that_cannot_be_answered_is_an_error(challenges: list[tuple[
 def test_settings_that_cannot_be_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         authenticator(**changes)
+
+
+# ------------------------------------------------------------------------------- guessing
+
+
+@pytest.mark.parametrize("algorithm", ["SHA-512-256", "SHA-256", "MD5"])
+@pytest.mark.parametrize("qop", ["auth", "auth-int"])
+def test_unknown_users_and_every_kind_of_secret_cost_the_same_hashes(
+    monkeypatch: pytest.MonkeyPatch, algorithm: str, qop: str
+) -> None:
+    """Enumeration by time: what is counted is work, so the test is exact."""
+    users: dict[str, str | Secret] = {
+        "clear": "pw",
+        "hashed": Secret.hashed("hashed", "pbx.test", "pw"),
+        "partly": Secret.hashed("partly", "pbx.test", "pw", ["SHA-256"]),
+    }
+    gate = Authenticator("pbx.test", users.get, secret_key=KEY, algorithms=(algorithm,), qop=(qop,))
+    work: list[int] = []
+    plain = credentials_module._digest
+
+    def counted(name: str, data: bytes) -> str:
+        work.append(len(data))
+        return plain(name, data)
+
+    spent = []
+    for user in ("clear", "hashed", "partly", "nobody"):
+        header = credentials(gate, user, "guess", body=b"x" * 500)
+        with monkeypatch.context() as patch:
+            patch.setattr(credentials_module, "_digest", counted)
+            work.clear()
+            assert gate.check(request(header, body=b"x" * 500), 1.0).outcome is Outcome.WRONG
+        spent.append(len(work))
+    assert len(set(spent)) == 1, spent
+
+
+def test_guesses_are_not_looked_at_past_their_bound_not_even_right_ones() -> None:
+    gate = authenticator(throttle=LoginThrottle())
+    for _ in range(5):
+        wrong = request(credentials(gate, "alice", "guess"))
+        assert gate.check(wrong, 1.0, source="192.0.2.66").outcome is Outcome.WRONG
+    right = request(credentials(gate))
+    verdict = gate.check(right, 1.0, source="192.0.2.66")
+    assert (verdict.outcome, verdict.user) == (Outcome.THROTTLED, None)
+    assert verdict.throttled is not None
+    assert verdict.throttled.retry_after == pytest.approx(0.2)
+    assert gate.check(right, 1.0, source="192.0.2.9") == Verdict(Outcome.OK, "alice")
+
+
+def test_a_user_name_of_any_length_is_not_kept() -> None:
+    gate = authenticator(throttle=LoginThrottle())
+    header = credentials(gate, "a" * 5000, "guess")
+    assert gate.check(request(header), 1.0, source="192.0.2.66").outcome is Outcome.MALFORMED
