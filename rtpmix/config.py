@@ -93,7 +93,7 @@ class Config:
     media_address: str | None = None
     rtp_ports: range = range(20000, 40000)
     codecs: tuple[str, ...] = CODECS
-    jitter_ms: int = 15
+    jitter_ms: int = 10
     media_timeout_s: float = 30.0
     users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
     lookup: Callable[[str], str | Secret | None] | None = field(default=None, repr=False)
