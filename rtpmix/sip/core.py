@@ -37,6 +37,7 @@ class Timer(enum.Enum):
     GIVE_UP = "nobody answers any more"
     RETRY = "a re-INVITE that met another is sent again"  # section 14.1
     TRYING = "a 100 to a request that takes long"  # RFC 4320
+    EXPIRE = "a subscription has not been refreshed"  # RFC 6665 section 4.2.1.4
 
     __hash__ = object.__hash__
 

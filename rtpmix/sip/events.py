@@ -137,6 +137,22 @@ class Responded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionRefreshed(Event):
+    """A watcher wants the state again: `Notifier.notify`, or `Notifier.end` when it is `over`."""
+
+    subscription: int
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionEnded(Event):
+    """A subscription is gone; `cause` is empty unless the watcher could not be told."""
+
+    subscription: int
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamBroken(Event):
     """A connection on which messages can't be told apart any more: send what is out, close it."""
 

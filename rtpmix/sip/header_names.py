@@ -40,6 +40,7 @@ LIST_HEADERS = frozenset(
 )
 _OTHER_NAMES = (
     *("Authentication-Info", "Authorization", "CSeq", "Content-Disposition", "Date", "Expires"),
+    *("Info-Package", "Join", "Recv-Info", "Refer-Sub", "Target-Dialog"),
     *("Max-Forwards", "MIME-Version", "Min-Expires", "Min-SE", "Organization", "Priority"),
     *("Proxy-Authenticate", "Proxy-Authorization", "RAck", "Replaces", "Reply-To", "Retry-After"),
     *("RSeq", "Server", "Subscription-State", "Timestamp", "User-Agent", "WWW-Authenticate"),

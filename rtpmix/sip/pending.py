@@ -45,6 +45,11 @@ class PendingRequest(TransactionUser):
         core.timers.start(self, Timer.GIVE_UP, now + SIXTY_FOUR_T1)
         core.events.append(Requested(self.number, request, flow, call))
 
+    @property
+    def local_tag(self) -> str:
+        """The tag that our answer gives its To, and a dialog made by it."""
+        return self._tag
+
     def respond(
         self,
         status: int,

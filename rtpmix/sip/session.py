@@ -92,6 +92,7 @@ class Session(TransactionUser):
         "core",
         "dialog",
         "number",
+        "referred",
         "state",
         "unacknowledged",
     )
@@ -101,6 +102,7 @@ class Session(TransactionUser):
         self.number = number
         self.dialog = dialog
         self.state = SessionState.CONFIRMED
+        self.referred = False  # a REFER has come before: RFC 3515 section 2.4.6
         self.unacknowledged: Acknowledgement | None = None  # a late offer that waits for us
         self._acceptance: Acceptance | None = None
         self._accepted: ServerTransaction | None = None  # the last one, which outlives its ACK

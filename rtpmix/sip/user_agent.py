@@ -18,12 +18,15 @@ from typing import TypeVar
 
 from ..errors import CapacityError, UsageError
 from .core import Core, Header, UserAgentConfig
+from .dialog import DialogId
+from .dialog_reference import FoundDialog, dialog_id_of, find_dialog
 from .dispatch import Dispatcher
 from .events import Event, StreamBroken
 from .flow import Flow, Outgoing
 from .framing import FramingError, StreamFramer
 from .grammar import is_token
 from .headers import Headers
+from .notifier import Notifier
 from .pending import OwnRequest, PendingRequest
 from .session import Session
 from .uac import OutgoingCall
@@ -52,6 +55,7 @@ class UserAgent:
         self._core = Core(config, token)
         self._config = config
         self._dispatcher = Dispatcher(self._core)
+        self.notifier = Notifier(self._core)
 
     # ------------------------------------------------------------------ the network
 
@@ -147,6 +151,7 @@ class UserAgent:
             "requests": len(core.requests),
             "timers": len(core.timers),
             "streams": len(core.streams),
+            "subscriptions": len(self.notifier),
             **core.counters,
         }
 
@@ -336,6 +341,16 @@ class UserAgent:
         pending.respond(
             status, now, reason=reason, headers=tuple(headers), body=body, content_type=content_type
         )
+
+    # ------------------------------------------------------------------ dialogs by name
+
+    def find_dialog(self, dialog_id: DialogId) -> FoundDialog | None:
+        """Return the call whose dialog has that Call-ID, local tag and remote tag (RFC 3891)."""
+        return find_dialog(self._core, dialog_id)
+
+    def dialog_id(self, call: int) -> DialogId | None:
+        """Return Call-ID, local tag and remote tag of an answered call."""
+        return dialog_id_of(self._core, call)
 
     # ------------------------------------------------------------------ inside
 
