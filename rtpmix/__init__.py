@@ -44,6 +44,7 @@ from .server.playing import Playback
 from .server.recording import Recording
 from .server.server import Server
 from .server.supervising import Supervision
+from .sip.authentication import Credential
 from .sip.credentials import Secret
 from .supervision import Fate, Mode, Role
 
@@ -57,6 +58,7 @@ __all__ = [
     "CallFailed",
     "CapacityError",
     "Config",
+    "Credential",
     "DigitReceived",
     "Event",
     "EventsDropped",

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from .errors import UsageError
+from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
 
 CODECS = ("PCMU", "PCMA")
@@ -77,6 +78,9 @@ class Config:
     require_login
         True: every INVITE must be authenticated; False: strangers may call too, with
         `IncomingCall.identity` None.
+    credentials
+        Host or address of a trunk to the `Credential` that answers its 401 and 407; it goes to no
+        other host, since whoever gets an answer may try passwords against it.
     recording_key
         File that holds the key-encryption key of recordings; made, readable by its owner alone,
         when it does not exist. None: ``~/.config/rtpmix/recording.key``.
@@ -102,6 +106,7 @@ class Config:
     password_guesses: float = 5.0
     realm: str = "rtpmix"
     require_login: bool = False
+    credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
     recording_key: Path | str | None = None
     max_calls: int = 5000
     user_agent: str = "rtpmix/0.1.0"
@@ -130,6 +135,8 @@ class Config:
             object.__setattr__(self, "recording_key", Path(self.recording_key))
         # A frozen dataclass should not change through the dict that it was made from.
         object.__setattr__(self, "users", MappingProxyType(dict(self.users)))
+        trunks = {host.lower(): Credential(*login) for host, login in self.credentials.items()}
+        object.__setattr__(self, "credentials", MappingProxyType(trunks))
 
     @property
     def has_users(self) -> bool:

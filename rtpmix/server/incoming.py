@@ -117,7 +117,8 @@ class IncomingCall:
             scope=self.scope,
         )
         self._board.adopt(self.leg)
-        self._board.agent.accept(self.call, self._board.now, body)
+        credentials = self._board.config.credentials.get(self.flow.remote[0])
+        self._board.agent.accept(self.call, self._board.now, body, credentials=credentials)
         self._board.pump()
         self.leg.announce()
         return self.leg

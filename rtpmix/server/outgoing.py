@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import CallFailed, SdpError, SipParseError, UsageError
 from ..sip import events as sip
+from ..sip.authentication import Credential
 from ..sip.flow import Address, Flow
 from ..sip.uri import SipUri, parse_uri
 from .leg import Leg
@@ -34,6 +35,7 @@ class Destination:
 
     uri: str
     flow: Flow
+    credentials: Credential | None = None
 
 
 def parse_target(target: str) -> SipUri:
@@ -70,7 +72,8 @@ async def resolve(board: Switchboard, uri: SipUri) -> list[Destination]:
         return [Destination(str(binding.contact), binding.flow) for binding in bindings]
     transport = (uri.parameter("transport") or "udp").upper()
     remote = await _address(uri)
-    return [Destination(str(uri), board.flow_to(transport, remote))]
+    credentials = board.config.credentials.get(uri.host.lower())
+    return [Destination(str(uri), board.flow_to(transport, remote), credentials)]
 
 
 async def _address(uri: SipUri) -> Address:
@@ -118,6 +121,7 @@ class OutgoingCall:
                 from_name=from_name,
                 headers=tuple(headers),
                 body=media.offer(),
+                credentials=self._destination.credentials,
                 now=self._board.now,
             )
             self._board.expect(self._call, self)
@@ -196,6 +200,7 @@ async def place_call(
     headers: Sequence[tuple[str, str]],
     timeout_s: float,
     auto_answer: bool,
+    credentials: Credential | None,
 ) -> Leg:
     """Call every contact of ``target`` at once; the first that answers becomes the leg.
 
@@ -206,6 +211,8 @@ async def place_call(
     """
     uri = parse_target(target)
     destinations = await resolve(board, uri)
+    if credentials is not None:
+        destinations = [replace(each, credentials=credentials) for each in destinations]
     user = uri.user if board.is_local(uri) else None
     extra = (*headers, *(AUTO_ANSWER if auto_answer else ()))
     pending = {

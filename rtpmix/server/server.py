@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..config import Config
 from ..errors import UsageError
+from ..sip.authentication import Credential
 from .bridge import Bridge
 from .bus import EventBus, Subscription
 from .incoming import Handler
@@ -146,6 +147,7 @@ class Server:
         headers: Sequence[tuple[str, str]] = (),
         timeout_s: float = 30.0,
         auto_answer: bool = False,
+        credentials: Credential | None = None,
     ) -> Leg:
         """Call somebody, and return the leg once the call is answered.
 
@@ -159,6 +161,8 @@ class Server:
             More headers for the INVITE, as (name, value).
         auto_answer
             Ask the phone to answer by itself (Call-Info, Alert-Info).
+        credentials
+            Answer a 401 or 407; by default those of `Config.credentials` for the target's host.
 
         Raises
         ------
@@ -176,6 +180,7 @@ class Server:
             headers=headers,
             timeout_s=timeout_s,
             auto_answer=auto_answer,
+            credentials=credentials,
         )
 
     async def bridge(self, *legs: Leg, name: str | None = None) -> Bridge:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import SipParseError, UsageError
+from .authentication import CREDENTIAL_HEADERS, AuthenticatedRequest
 from .dialog import Dialog, DialogId, parsed_target, request_uri_text
 from .events import Event
 from .flow import Flow
@@ -25,7 +26,6 @@ from .transaction_layer import TransactionLayer
 Header = tuple[str, str]
 
 MAX_FORWARDS = ("Max-Forwards", "70")  # RFC 3261 section 8.1.1.6
-_CREDENTIALS = ("Authorization", "Proxy-Authorization")
 
 
 class Timer(enum.Enum):
@@ -167,6 +167,9 @@ class Core:
             *routes,
             *headers,
         ]
+        # The ACK has those of its INVITE (section 22.1).
+        if dialog.authentication is not None and method != "ACK":
+            fields += dialog.authentication.headers(method, uri, body)
         return Request.create(method, uri, fields, body, content_type)
 
     def outside_request(
@@ -215,11 +218,19 @@ class Core:
         content_type: str | None = None,
     ) -> None:
         """Send a request other than INVITE in a dialog."""
-        flow, branch = self.next_hop(dialog), self.new_branch()
-        request = self.dialog_request(
-            dialog, method, branch, flow, headers=headers, body=body, content_type=content_type
-        )
-        self.layer.send_request(request, branch, flow, user, now)
+
+        def compose() -> tuple[Request, str, Flow]:
+            flow, branch = self.next_hop(dialog), self.new_branch()
+            request = self.dialog_request(
+                dialog, method, branch, flow, headers=fixed, body=body, content_type=content_type
+            )
+            return request, branch, flow
+
+        fixed = tuple(headers)
+        if dialog.authentication is not None:
+            AuthenticatedRequest(self, user, dialog.authentication, compose).send(now)
+        else:
+            self.layer.send_request(*compose(), user, now)
 
     # ------------------------------------------------------------------ responses
 
@@ -311,7 +322,7 @@ class Acknowledgement:
         self._dialog = dialog
         self._sequence = invite.cseq.number
         self._credentials = [
-            (name, line) for name in _CREDENTIALS for line in invite.headers.lines(name)
+            (name, line) for name in CREDENTIAL_HEADERS for line in invite.headers.lines(name)
         ]
         self._flow: Flow | None = None
         self._data = b""

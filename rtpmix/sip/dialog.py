@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .flow import Flow
 from .headers import NameAddr
 from .message import Request, Response
 from .routing import next_hop_flow
 from .uri import OpaqueUri, SipUri, parse_uri
+
+if TYPE_CHECKING:
+    from .authentication import Authentication
 
 DialogId = tuple[str, str, str]  # Call-ID, local tag, remote tag ("" for an RFC 2543 peer)
 
@@ -34,6 +38,8 @@ class Dialog:
         The flow of the last message in this dialog, for a target that is a name.
     created_call_id
         True where the Call-ID is our own (section 14.1 asks).
+    authentication
+        Answers those who challenge our requests; None where we have nothing to prove.
 
     References
     ----------
@@ -41,6 +47,7 @@ class Dialog:
     """
 
     __slots__ = (
+        "authentication",
         "call_id",
         "created_call_id",
         "heard",
@@ -76,6 +83,7 @@ class Dialog:
         self.remote_sequence = remote_sequence
         self.heard = heard
         self.created_call_id = created_call_id
+        self.authentication: Authentication | None = None
 
     @classmethod
     def from_request(cls, request: Request, local_tag: str, flow: Flow) -> Dialog:

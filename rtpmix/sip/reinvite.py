@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .authentication import Attempts
 from .core import Acknowledgement, Header, Timer, ack_for_failure
 from .events import ReinviteAnswered
 from .message import REASONS, Request, Response
@@ -22,6 +23,7 @@ class Reinvite(TransactionUser):
     __slots__ = (
         "_acknowledgement",
         "_attempts",
+        "_authentications",
         "_body",
         "_core",
         "_dialog",
@@ -38,6 +40,7 @@ class Reinvite(TransactionUser):
         self._body = body
         self._headers = headers
         self._attempts = 0
+        self._authentications = Attempts()
         self._request: Request | None = None
         self._transaction: Transaction | None = None
         self._acknowledgement: Acknowledgement | None = None
@@ -96,6 +99,8 @@ class Reinvite(TransactionUser):
         self._core.timers.stop(self, Timer.GIVE_UP)
         if response.status < 300:
             self._accepted(transaction, response, now)
+        elif self._answers_challenge(response):
+            self.send(now)
         elif response.status == 491 and self._may_retry():
             self._core.timers.start(self, Timer.RETRY, now + self._back_off())
         else:
@@ -108,7 +113,7 @@ class Reinvite(TransactionUser):
 
     def transport_failed(self, transaction: Any, now: float) -> None:
         """Nothing could be sent: a 503 of our own (section 8.1.3.1)."""
-        if self._transaction is None:  # only the ACK of a failure was lost
+        if transaction is not self._transaction:  # only the ACK of a failure was lost
             return
         self._stop_transaction()
         session = self._session
@@ -139,6 +144,12 @@ class Reinvite(TransactionUser):
     def _stop_transaction(self) -> None:
         self._transaction = None
         self._core.timers.stop(self, Timer.GIVE_UP)
+
+    def _answers_challenge(self, response: Response) -> bool:
+        authentication = self._dialog.authentication
+        if self._session is None or authentication is None:
+            return False
+        return authentication.learn(response, self._authentications)
 
     def _may_retry(self) -> bool:
         return self._session is not None and self._attempts < MAX_ATTEMPTS

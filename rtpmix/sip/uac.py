@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .authentication import Attempts, Authentication, add_credentials, once_more
 from .core import Acknowledgement, Core, Header, Timer, ack_for_failure, cancel_for
 from .dialog import Dialog
 from .events import Answered, Failed, Progressed
@@ -29,6 +30,8 @@ class OutgoingCall(TransactionUser):
 
     __slots__ = (
         "_acknowledgements",
+        "_attempts",
+        "_authentication",
         "_cancel_headers",
         "_cancel_sent",
         "_early",
@@ -41,8 +44,10 @@ class OutgoingCall(TransactionUser):
         "over",
     )
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, authentication: Authentication | None = None) -> None:
         self.core = core
+        self._authentication = authentication
+        self._attempts = Attempts()
         self.number = core.next_number()
         core.calls[self.number] = self
         self.over = False  # the user knows how it ended
@@ -55,8 +60,11 @@ class OutgoingCall(TransactionUser):
 
     def start(self, request: Request, branch: str, flow: Flow, now: float) -> None:
         """Send the INVITE."""
-        self._request = request
         self.core.timers.start(self, Timer.RING, now + self.core.config.ring_timeout)
+        self._send(request, branch, flow, now)
+
+    def _send(self, request: Request, branch: str, flow: Flow, now: float) -> None:
+        self._request = request
         self._transaction: Transaction = self.core.layer.send_request(
             request, branch, flow, self, now, lambda response: ack_for_failure(request, response)
         )
@@ -79,8 +87,24 @@ class OutgoingCall(TransactionUser):
             self._progress(response, now)
         elif response.status < 300:
             self._accepted(response, now)
-        else:
+        elif not self._try_again(response, now):
             self._fail(response.status, response.reason, response)
+
+    def _try_again(self, response: Response, now: float) -> bool:
+        """Send the INVITE once more if the response says how (section 8.1.3.5)."""
+        authentication = self._authentication
+        if self.over or self._outcome is not None or authentication is None:
+            return False
+        if not authentication.learn(response, self._attempts):
+            return False
+        transaction, flow = self._transaction, self._transaction.flow
+        transaction.user = NOBODY  # its end is not the end of the call
+        self._drop_early_dialogs()
+        self._heard_of = False
+        request, branch = once_more(self.core, self._request, flow)
+        add_credentials(request, authentication)
+        self._send(request, branch, flow, now)
+        return True
 
     def timed_out(self, transaction: Any, now: float) -> None:
         """Timer B: a 408 of our own (section 13.2.2)."""
@@ -132,10 +156,15 @@ class OutgoingCall(TransactionUser):
             return
         tag = response.to.tag
         if tag is not None and tag not in self._early and len(self._early) < MAX_FORKS:
-            dialog = Dialog.from_response(self._request, response, self._transaction.flow)
+            dialog = self._new_dialog(response)
             self._early[tag] = dialog
             self.core.dialogs[dialog.id] = self
         self.core.events.append(Progressed(self.number, response, tag))
+
+    def _new_dialog(self, response: Response) -> Dialog:
+        dialog = Dialog.from_response(self._request, response, self._transaction.flow)
+        dialog.authentication = self._authentication
+        return dialog
 
     def _accepted(self, response: Response, now: float) -> None:
         tag = response.to.tag or ""
@@ -148,7 +177,7 @@ class OutgoingCall(TransactionUser):
             return
         dialog = self._early.pop(tag, None)
         if dialog is None:
-            dialog = Dialog.from_response(self._request, response, self._transaction.flow)
+            dialog = self._new_dialog(response)
         else:
             dialog.confirm(response, self._transaction.flow)
         acknowledgement = Acknowledgement(self.core, dialog, self._request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import UsageError
+from .authentication import Authentication
 from .core import Core, Header, Timer
 from .dialog import Dialog
 from .events import Cancelled, Invited
@@ -29,6 +30,7 @@ class IncomingCall(TransactionUser):
         "_provisional",
         "_request",
         "_transaction",
+        "authentication",
         "core",
         "number",
     )
@@ -41,6 +43,7 @@ class IncomingCall(TransactionUser):
         self._request = request
         self._flow = flow
         self._transaction = transaction
+        self.authentication: Authentication | None = None  # for what we send in the call later
         self._provisional: tuple[int, bytes] = (100, respond(request, 100).to_bytes())
         self._dialog = Dialog.from_request(request, core.token(), flow)
         transaction.user = self
@@ -83,6 +86,7 @@ class IncomingCall(TransactionUser):
             content_type="application/sdp" if body else None,
         )
         self._stop_timers()
+        self._dialog.authentication = self.authentication
         session = Session(core, self.number, self._dialog)  # takes our place in both indexes
         session.accept(transaction, self._request, response, now)
 

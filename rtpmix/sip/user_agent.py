@@ -14,9 +14,16 @@ section 8.2 says; a dialog's usage (`session`, `uas`, `uac`) or `pending` takes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
-from ..errors import CapacityError, UsageError
+from ..errors import UsageError
+from .authentication import (
+    AuthenticatedRequest,
+    Authentication,
+    Credentials,
+    add_credentials,
+    once_more,
+)
+from .call_commands import CallCommands, checked_headers
 from .core import Core, Header, UserAgentConfig
 from .dialog import DialogId
 from .dialog_reference import FoundDialog, dialog_id_of, find_dialog
@@ -25,23 +32,18 @@ from .events import Event, StreamBroken
 from .flow import Flow, Outgoing
 from .framing import FramingError, StreamFramer
 from .grammar import is_token
-from .headers import Headers
+from .message import Request
 from .notifier import Notifier
 from .pending import OwnRequest, PendingRequest
 from .session import Session
-from .uac import OutgoingCall
-from .uas import IncomingCall
 
 __all__ = ["UserAgent", "UserAgentConfig"]
-
-Usage = TypeVar("Usage", IncomingCall, OutgoingCall, Session)
-Call = IncomingCall | OutgoingCall | Session
 
 _OWN_METHODS = ("INVITE", "ACK", "CANCEL", "BYE")  # these have commands of their own
 _KEEP_ALIVE = b"\r\n\0 \t"
 
 
-class UserAgent:
+class UserAgent(CallCommands):
     """A SIP user agent, client and server, without I/O.
 
     Parameters
@@ -52,8 +54,7 @@ class UserAgent:
     """
 
     def __init__(self, config: UserAgentConfig, *, token: Callable[[], str]) -> None:
-        self._core = Core(config, token)
-        self._config = config
+        super().__init__(Core(config, token))
         self._dispatcher = Dispatcher(self._core)
         self.notifier = Notifier(self._core)
 
@@ -155,124 +156,6 @@ class UserAgent:
             **core.counters,
         }
 
-    # ------------------------------------------------------------------ calls, as a client
-
-    def invite(
-        self,
-        target: str,
-        *,
-        flow: Flow,
-        from_uri: str,
-        from_name: str | None = None,
-        headers: Iterable[Header] = (),
-        body: bytes = b"",
-        content_type: str = "application/sdp",
-        now: float,
-    ) -> int:
-        """Call someone and return the call's number.
-
-        Parameters
-        ----------
-        target
-            Request-URI and To.
-        flow
-            Where the INVITE goes; ``flow.local`` is the address in Via and Contact.
-        body
-            The offer. Without one the peer's 2xx makes the offer, `Answered` says ``needs_ack``,
-            and `ack` answers it.
-        """
-        core = self._core
-        self._check_capacity()
-        request, branch = core.outside_request(
-            "INVITE",
-            target,
-            flow,
-            from_uri,
-            from_name,
-            (core.contact(flow), *core.capabilities, *headers),
-            body,
-            content_type if body else None,
-        )
-        call = OutgoingCall(core)
-        call.start(request, branch, flow, now)
-        return call.number
-
-    def ack(self, call: int, body: bytes, now: float) -> None:
-        """Answer a late offer: send the ACK that `Answered` or `ReinviteAnswered` asked for."""
-        self._call(call, Session, "acknowledge").acknowledge(body)
-
-    def cancel(self, call: int, now: float, reason: str | None = None) -> None:
-        """Give a call of ours up; `Failed` tells the end, with 487 if nothing else comes first.
-
-        ``reason`` is the value of a Reason header (RFC 3326). A call that has been answered is
-        left with BYE.
-        """
-        headers = _checked([("Reason", reason)] if reason is not None else [])
-        found = self._any_call(call, "cancel")
-        if isinstance(found, IncomingCall):
-            raise UsageError(f"can't cancel call {call}: it is incoming; use reject or bye")
-        found.hang_up(now, headers)
-
-    # ------------------------------------------------------------------ calls, as a server
-
-    def ring(
-        self,
-        call: int,
-        now: float,
-        status: int = 180,
-        headers: Iterable[Header] = (),
-        body: bytes = b"",
-    ) -> None:
-        """Send a provisional response to an incoming call."""
-        self._call(call, IncomingCall, "ring").ring(now, status, tuple(headers), body)
-
-    def accept(
-        self, call: int, now: float, body: bytes = b"", headers: Iterable[Header] = ()
-    ) -> None:
-        """Send 200 to an incoming call, with the answer or, to a late offer, the offer."""
-        self._call(call, IncomingCall, "accept").accept(now, body, tuple(headers))
-
-    def reject(
-        self,
-        call: int,
-        status: int,
-        now: float,
-        reason: str | None = None,
-        headers: Iterable[Header] = (),
-    ) -> None:
-        """Refuse an incoming call; the call is over and no event follows."""
-        self._call(call, IncomingCall, "reject").reject(status, now, reason, tuple(headers))
-
-    # ------------------------------------------------------------------ calls, on both sides
-
-    def reinvite(self, call: int, body: bytes, now: float, headers: Iterable[Header] = ()) -> None:
-        """Offer a changed session; `ReinviteAnswered` tells what became of it.
-
-        An INVITE of the peer's under way goes first; a 491 is followed by another attempt after
-        the random pause of RFC 3261 section 14.1. `UsageError` while one is under way.
-        """
-        self._call(call, Session, "re-invite").reinvite(body, now, _checked(headers))
-
-    def answer_reinvite(
-        self,
-        call: int,
-        status: int,
-        now: float,
-        body: bytes = b"",
-        headers: Iterable[Header] = (),
-    ) -> None:
-        """Answer what `Reinvited` told of."""
-        session = self._call(call, Session, "answer")
-        session.answer_reinvite(status, now, body, _checked(headers))
-
-    def bye(self, call: int, now: float, headers: Iterable[Header] = ()) -> None:
-        """End a call in any state.
-
-        An answered one with BYE (`Ended` at once), an incoming one with 480 (no event), an
-        outgoing one with CANCEL (`Failed` when it is over).
-        """
-        self._any_call(call, "end").hang_up(now, _checked(headers))
-
     # ------------------------------------------------------------------ other requests
 
     def request(
@@ -287,19 +170,21 @@ class UserAgent:
         body: bytes = b"",
         content_type: str | None = None,
         call: int | None = None,
+        credentials: Credentials | None = None,
         now: float,
     ) -> int:
         """Send a request and return its number; `Responded` tells its final response.
 
         Either in the dialog of ``call``, or to ``target`` over ``flow`` as ``from_uri``. To is
         the target unless ``to_uri`` says otherwise, as REGISTER must (RFC 3261 section 10.2).
+        ``credentials`` answer a 401 or 407; within a call those of the call do.
         """
         core = self._core
         if method in _OWN_METHODS:
             raise UsageError(f"{method} can't be sent as such: use invite, ack, cancel or bye")
         if not is_token(method):
             raise UsageError(f"{method!r} is not a method: use a token of RFC 3261 section 25.1")
-        checked = _checked(headers, content_type)
+        checked = checked_headers(headers, content_type)
         if call is not None:
             session = self._call(call, Session, "send a request in")
             own = OwnRequest(core, session)
@@ -320,7 +205,12 @@ class UserAgent:
             method, target, flow, from_uri, None, headers, body, content_type, to_uri
         )
         own = OwnRequest(core, None)
-        core.layer.send_request(request, branch, flow, own, now)
+        if credentials is None:
+            core.layer.send_request(request, branch, flow, own, now)
+        else:
+            authentication = Authentication(credentials, core.token)
+            attempts = _Attempts(core, request, branch, flow, authentication)
+            AuthenticatedRequest(core, own, authentication, attempts.compose).send(now)
         return own.number
 
     def respond(
@@ -352,35 +242,31 @@ class UserAgent:
         """Return Call-ID, local tag and remote tag of an answered call."""
         return dialog_id_of(self._core, call)
 
-    # ------------------------------------------------------------------ inside
 
-    def _call(self, call: int, kind: type[Usage], verb: str) -> Usage:
-        found = self._core.calls.get(call)
-        if isinstance(found, kind):
-            return found
-        if found is None:
-            fact = "is over, or was never there"
-        else:
-            fact = "is answered" if isinstance(found, Session) else "is not answered yet"
-        raise UsageError(f"can't {verb} call {call}: it {fact}; go by the events it has had")
+class _Attempts:
+    """A request outside of a dialog, composed anew for each attempt."""
 
-    def _any_call(self, call: int, verb: str) -> Call:
-        found = self._core.calls.get(call)
-        if isinstance(found, Call):
-            return found
-        raise UsageError(f"can't {verb} call {call}: it is over, or was never there")
+    __slots__ = ("_authentication", "_branch", "_core", "_flow", "_request")
 
-    def _check_capacity(self) -> None:
-        if len(self._core.calls) >= self._config.max_calls:
-            raise CapacityError("too many calls at once", limit=self._config.max_calls)
-        if len(self._core.layer) >= self._config.max_transactions:
-            raise CapacityError(
-                "too many SIP transactions at once", limit=self._config.max_transactions
-            )
+    def __init__(
+        self,
+        core: Core,
+        request: Request,
+        branch: str,
+        flow: Flow,
+        authentication: Authentication,
+    ) -> None:
+        self._core = core
+        self._request = request
+        self._branch: str | None = branch
+        self._flow = flow
+        self._authentication = authentication
 
-
-def _checked(headers: Iterable[Header], content_type: str | None = None) -> tuple[Header, ...]:
-    """Refuse headers that can't be written, before anything has changed."""
-    checked = tuple(headers)
-    Headers((*checked, ("Content-Type", content_type)) if content_type is not None else checked)
-    return checked
+    def compose(self) -> tuple[Request, str, Flow]:
+        """Return the request: as it was made at first, with credentials after that."""
+        if self._branch is not None:
+            branch, self._branch = self._branch, None
+            return self._request, branch, self._flow
+        self._request, branch = once_more(self._core, self._request, self._flow)
+        add_credentials(self._request, self._authentication)
+        return self._request, branch, self._flow
