@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..events import BridgeChanged, BridgeClosed, Event
 from ..mixer.commands import UNITY, Played, TapFrame
-from ..supervision import Change, Left, Mode, Role, Routing, RoutingLog, SupervisedCall
+from ..supervision import Anchor, Change, Left, Mode, Role, Routing, RoutingLog
 from .listening import Listener
 from .orders import Orders
 from .playing import Playback, load_pcm
-from .router import Router
 from .scope import Scope
+from .seating import Seating, anchored, can_talk
 from .supervising import Supervision, fact_event
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 LOUDEST_DB = 12.0
 
 
-class Bridge:
+class Bridge(Seating):
     """Legs that hear each other, made by `Server.bridge`.
 
     Every change of who hears whom is one whole matrix that takes effect at one tick.
@@ -49,24 +48,13 @@ class Bridge:
         *,
         until_empty: bool = False,
     ) -> None:
-        self.id = f"bridge-{number}"
-        self.number = number
+        super().__init__(board, number, until_empty=until_empty)
         self.name = name
-        self.call = SupervisedCall()
         self.started_at = board.now
-        self.recording: Recording | None = None
-        self._board = board
         self._scope = scope
-        self._until_empty = until_empty
-        self._ending: asyncio.Task[None] | None = None
-        self._legs: dict[int, Leg] = {}
-        self._names: dict[int, str] = {}  # of seats, until their leaving has been told
-        self._supervisions: dict[int, Supervision] = {}
         self._listeners: dict[int, Listener] = {}
         self._playbacks: dict[int, Playback] = {}
         self._orders = Orders(board, self)
-        self.router = Router(board, number, self.call, self._tell)
-        self._closed = False
         if scope is not None:
             scope.add(self)
 
@@ -74,16 +62,6 @@ class Bridge:
         return f"<Bridge {self.id} of {len(self._legs)} legs>"
 
     # -------------------------------------------------------------------- reading
-
-    @property
-    def legs(self) -> tuple[Leg, ...]:
-        """The legs in the bridge, in the order in which they came."""
-        return tuple(self._legs.values())
-
-    @property
-    def supervisions(self) -> tuple[Supervision, ...]:
-        """The supervisors at work here."""
-        return tuple(self._supervisions.values())
 
     @property
     def routing_log(self) -> RoutingLog:
@@ -103,10 +81,6 @@ class Bridge:
                 }
         return heard
 
-    def role(self, leg: Leg) -> Role:
-        """Return what a leg is in this conversation."""
-        return self.call.party(leg.number).role
-
     def seat_name(self, seat: int) -> str:
         """Return the id of the leg in a seat, or of a source."""
         return self._names.get(seat) or f"source-{seat}"
@@ -119,75 +93,7 @@ class Bridge:
                 if isinstance(event, BridgeClosed):
                     return
 
-    # ----------------------------------------------------------------- membership
-
-    def check(self, leg: Leg) -> None:
-        """Raise a `UsageError` for a leg that can't be in this bridge."""
-        if self._closed:
-            raise UsageError(f"{self.id} is closed")
-        if not leg.is_open:
-            raise UsageError(f"{leg.id} is closed: it can't join a bridge")
-        if leg.bridge is not None:
-            raise UsageError(f"{leg.id} is in {leg.bridge.id}: remove it there first")
-
-    async def add(self, *legs: Leg, role: Role = Role.CUSTOMER) -> None:
-        """Let legs in, at one tick; returns when they are heard.
-
-        Parameters
-        ----------
-        role
-            What they are in the conversation. Legs in one role hear each other.
-        """
-        change = Change(None)
-        for leg in legs:
-            self.check(leg)
-            change = change.then(self.call.join(leg.number, role))
-            self._seat(leg)
-        await self.apply(change)
-
-    async def remove(self, leg: Leg) -> None:
-        """Take a leg out; its call goes on and it hears nobody."""
-        if leg.number not in self._legs:
-            raise UsageError(f"{leg.id} is not in {self.id}")
-        self._unseat(leg, "removed")
-        await self.router.settled()
-
-    def leg_lost(self, leg: Leg, cause: str) -> None:
-        """A leg hung up or vanished."""
-        if leg.number in self._legs:
-            self._unseat(leg, cause)
-
-    def media_seen(self, leg: Leg) -> None:
-        """A leg in the bridge has been heard for the first time."""
-        self.apply(self.call.media_seen(leg.number, self._board.now))
-
-    def _seat(self, leg: Leg) -> None:
-        self._legs[leg.number] = leg
-        self._names[leg.number] = leg.id
-        leg.bridge = self
-        if self.recording is not None:
-            self.recording.add_leg(leg)
-
-    def _unseat(self, leg: Leg, cause: str) -> None:
-        supervision = self._supervisions.pop(leg.number, None)
-        if supervision is not None:
-            supervision.ended(cause)
-        if self.recording is not None:
-            self.recording.remove_leg(leg)
-        lost = cause not in ("removed", "remote-bye", "local-bye")
-        change = (self.call.lost if lost else self.call.leave)(leg.number, self._board.now)
-        self.apply(change)
-        self._legs.pop(leg.number, None)
-        leg.bridge = None
-        if self._until_empty and not self._legs and self._ending is None:
-            self._board.bridges.pop(self.number, None)  # nobody may find it any more
-            self._ending = asyncio.get_running_loop().create_task(self.close())
-
     # -------------------------------------------------------------------- routing
-
-    def apply(self, change: Change, who: str = "") -> asyncio.Future[int]:
-        """Send a change to the mixer; the future gives the sample at which it was in force."""
-        return self.router.apply(change, who)
 
     def _tell(self, change: Change, who: str, sample: int) -> None:
         """Publish what a change did, now that it is in force, and carry out its orders."""
@@ -241,6 +147,7 @@ class Bridge:
         agent: Leg | None = None,
         mode: Mode = Mode.MONITOR,
         who: str = "",
+        anchor: Anchor = Anchor.CONVERSATION,
     ) -> Supervision:
         """Attach a supervisor; nobody else's signalling, tone or timing changes.
 
@@ -251,6 +158,9 @@ class Bridge:
             whoever is the agent already, or nobody, in the rescue of a customer without one.
         who
             Who asked for it, for the routing log and the recording.
+        anchor
+            Whom the supervision follows when the call is transferred: the conversation, the
+            agent, or the customer.
 
         Raises
         ------
@@ -262,16 +172,16 @@ class Bridge:
         self.check(supervisor)
         if agent is not None and agent.number not in self._legs:
             raise UsageError(f"{agent.id} is not in {self.id}: supervise an agent who is")
-        negotiated = supervisor.media.negotiated
         change = self.call.attach(
             supervisor.number,
             mode,
             self._board.now,
             agent=agent.number if agent is not None else None,
-            can_talk=negotiated is None or negotiated.direction.receives,
+            can_talk=can_talk(supervisor),
             media_seen=supervisor.media_seen,
         )
         supervision = Supervision(self._board, self, supervisor, who or supervisor.user or "")
+        supervision.anchor_to(anchor, anchored(self, anchor, agent))
         self._supervisions[supervisor.number] = supervision
         self._seat(supervisor)
         await self.apply(change, supervision.who)

@@ -187,6 +187,17 @@ class Leg:
 
     # ------------------------------------------------------ what the server tells
 
+    def leave_scope(self, scope: Scope) -> None:
+        """Belong to a handler no longer, if it is that one's leg: the leg outlives it."""
+        if self._scope is scope:
+            scope.let_go(self)
+            self._scope = None
+
+    @property
+    def scope(self) -> Scope | None:
+        """What the handler that made the leg opened, or None."""
+        return self._scope
+
     def announce(self) -> None:
         """Publish that the leg is open."""
         self._board.publish(

@@ -19,6 +19,7 @@ from .recording_writer import InlineRecordingWriter, RecordingWriter
 if TYPE_CHECKING:
     from .bridge import Bridge
     from .leg import Leg
+    from .seating import Seating
     from .switchboard import Switchboard
 
 DEFAULT_KEY = Path("~/.config/rtpmix/recording.key")
@@ -35,7 +36,7 @@ class Recording:
         The capture's directory.
     """
 
-    def __init__(self, board: Switchboard, bridge: Bridge, number: int, path: Path) -> None:
+    def __init__(self, board: Switchboard, bridge: Seating, number: int, path: Path) -> None:
         self.id = f"recording-{number}"
         self.number = number
         self.path = path
@@ -67,6 +68,16 @@ class Recording:
             self._legs.discard(leg.number)
             self._board.host.submit(Record(leg.number, on=False))
             self._writer.remove_leg(self.number, leg.number, self._board.host.sample)
+
+    def go_on_in(self, bridge: Seating) -> None:
+        """Follow a conversation that goes on in another bridge: the same capture, more legs."""
+        self._bridge = bridge
+        bridge.recording = self
+        for leg in bridge.legs:
+            self.add_leg(leg)
+        routing, now = bridge.call.routing, self._board.host.sample
+        if routing.seats:
+            self.matrix(now, bridge.number, routing, "", "conversation moved", in_force=True)
 
     def matrix(
         self,

@@ -113,6 +113,7 @@ class Server:
         for task in tuple(board.handlers):
             task.cancel()
         await asyncio.gather(*board.handlers, return_exceptions=True)
+        await board.chores.close()
         for bridge in tuple(board.bridges.values()):
             await bridge.close()
         await asyncio.gather(*(leg.hangup() for leg in tuple(board.legs.values())))

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING
 from ..errors import SupervisionRefused
 from ..events import Event, ModeChanged, SupervisionEvent
 from ..supervision import (
+    CALL_OVER_REASON,
+    FOLLOW,
     AgentRestored,
+    Anchor,
     Change,
     CustomerOrphaned,
     CustomerRescued,
     Fact,
     Fate,
+    Follow,
     Joined,
     Left,
     Mode,
+    Moved,
     Over,
+    Replaced,
     Role,
     RoleChanged,
     TakenOver,
@@ -43,6 +49,8 @@ class Supervision:
         The supervisor's leg.
     who
         Who asked for the supervision.
+    anchor
+        Whom it follows when the call is transferred.
     """
 
     def __init__(self, board: Switchboard, bridge: Bridge, leg: Leg, who: str) -> None:
@@ -54,6 +62,9 @@ class Supervision:
         self._changed: ModeChanged | None = None
         self._taking: asyncio.Future[None] | None = None
         self._ended = False
+        self.anchor = Anchor.CONVERSATION
+        self._anchored: set[int] = set()
+        self.ends_with_leg = False  # hang the supervisor up when the supervision is over
 
     def __repr__(self) -> str:
         return f"<Supervision {self.id} {self.mode.value if self.mode else 'ended'}>"
@@ -143,6 +154,46 @@ class Supervision:
         self._ended = True
         if self._taking is not None and not self._taking.done():
             self._taking.set_exception(SupervisionRefused(f"the takeover failed: {cause}"))
+        if self.ends_with_leg and self.leg.is_open:
+            self._board.spawn(self.leg.hangup(CALL_OVER_REASON))
+
+    # --------------------------------------------------------------- through transfers
+
+    def anchor_to(self, anchor: Anchor, seats: set[int]) -> None:
+        """Say whom the supervision follows, and in which seats they are."""
+        self.anchor = anchor
+        self._anchored = seats
+
+    def moved(self, leg: Leg) -> None:
+        """Go on with another leg of the supervisor's."""
+        self.leg = leg
+        self.id = f"supervision-{leg.number}"
+
+    def follow_replaced(self, leg: Leg, by: Leg) -> Follow:
+        """Return what to do now that another leg has the place of one."""
+        if self.anchor is Anchor.CONVERSATION or leg.number not in self._anchored:
+            return Follow.STAY
+        same = is_same_party(leg, by)
+        self._anchored.discard(leg.number)
+        if same:
+            self._anchored.add(by.number)
+        if self._anchored:
+            return Follow.STAY  # it was one of several, or is the same person
+        agent = self.anchor is Anchor.AGENT
+        replaced = Moved.AGENT_REPLACED if agent else Moved.CUSTOMER_REPLACED
+        return FOLLOW[self.anchor, replaced]
+
+    async def finish(self, reason: str) -> None:
+        """End the supervision, and the supervisor's call with it: nobody is left to listen to."""
+        await self.stop()
+        await self.leg.hangup(reason)
+
+
+def is_same_party(one: Leg, other: Leg) -> bool:
+    """Tell whether two legs are one person's: the same user, or, of strangers, the same host."""
+    if one.user is not None or other.user is not None:
+        return one.user == other.user
+    return one.flow.remote[0] == other.flow.remote[0]
 
 
 def fact_event(bridge: Bridge, fact: Fact, sample: int, change: Change) -> Event | None:
@@ -184,6 +235,8 @@ def _describe(fact: Fact) -> tuple[str, int | None, str]:
     match fact:
         case Left(seat=seat, role=role, cause=cause):
             return "left", seat, f"{role.value} {cause}"
+        case Replaced(seat=seat, before=former, role=role):
+            return "replaced", seat, f"{role.value}, in the place of leg-{former}"
         case RoleChanged(seat=seat, before=before, after=after):
             return "role-changed", seat, f"{before.value} to {after.value}"
         case TakeoverBegan(seat=seat, fate=fate, overlap_s=overlap_s):

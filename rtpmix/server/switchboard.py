@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ..config import Config
@@ -25,6 +25,7 @@ from ..sip.uri import SipUri
 from ..sip.user_agent import UserAgent, UserAgentConfig
 from .bridge import Bridge
 from .bus import EventBus
+from .chores import Chores
 from .incoming import Handler, IncomingCall
 from .inline_host import InlineHost
 from .leg import Leg
@@ -61,6 +62,7 @@ class Switchboard:
         self.handler: Handler | None = None
         self.accepting = True
         self.handlers: set[asyncio.Task[None]] = set()
+        self.chores = Chores()
         self.legs: dict[int, Leg] = {}  # by seat
         self.bridges: dict[int, Bridge] = {}
         self._by_call: dict[int, Leg] = {}
@@ -94,6 +96,10 @@ class Switchboard:
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread; a virtual loop does it at once."""
         return await self._loop.run_in_executor(None, work)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in a task of the server's own, that outlives the handler at work."""
+        self.chores.spawn(work)
 
     def publish(self, event: Event) -> None:
         """Tell every subscriber."""

@@ -6,6 +6,7 @@ call that both act on; `RoutingLog` what was in force when.
 
 from __future__ import annotations
 
+from .anchor import FOLLOW, Anchor, Follow, Moved
 from .call import Authorise, SupervisedCall
 from .changes import (
     CALL_OVER_REASON,
@@ -24,6 +25,7 @@ from .changes import (
     ModeChanged,
     Order,
     Over,
+    Replaced,
     RoleChanged,
     Routing,
     TakenOver,
@@ -38,10 +40,12 @@ from .takeover import TAKEOVER, Input, Phase
 __all__ = [
     "AUDIBLE",
     "CALL_OVER_REASON",
+    "FOLLOW",
     "TAKEN_OVER_REASON",
     "TAKEOVER",
     "UNITY",
     "AgentRestored",
+    "Anchor",
     "Authorise",
     "Change",
     "Comfort",
@@ -50,6 +54,7 @@ __all__ = [
     "EndComfort",
     "Fact",
     "Fate",
+    "Follow",
     "Goodbye",
     "HangUp",
     "Input",
@@ -58,10 +63,12 @@ __all__ = [
     "Limits",
     "Mode",
     "ModeChanged",
+    "Moved",
     "Order",
     "Over",
     "Party",
     "Phase",
+    "Replaced",
     "Role",
     "RoleChanged",
     "Routing",

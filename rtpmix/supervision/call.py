@@ -155,6 +155,30 @@ class SupervisedCall:
         draft.remove(seat, cause, now)
         return self._finish(draft, f"{name} {seat} {cause}")
 
+    def replace(
+        self, seat: int, by: int, now: float, *, can_talk: bool = True, media_seen: bool = False
+    ) -> Change:
+        """Give somebody's place to a newcomer, at one tick: role, mode, levels, takeovers.
+
+        Raises
+        ------
+        SupervisionRefused
+            404 nobody is there; 409 an agent who is being sent away, whose place is nobody's any
+            more, or a receive-only leg for a supervisor who is not monitoring.
+        """
+        party = self.party(seat)
+        if party.fate is Fate.LEAVE:
+            raise SupervisionRefused("this agent is leaving: there is no place to take", status=409)
+        if party.mode not in (None, Mode.MONITOR) and not can_talk:
+            raise SupervisionRefused("a receive-only leg can only monitor", status=409)
+        draft = self._begin_with_new(by)
+        draft.put_in_place(seat, by, can_talk=can_talk)
+        if media_seen:
+            draft.media_seen.add(by)
+            if by == draft.taker:
+                self._ready(draft, now)
+        return self._finish(draft, f"{party.role.value} {seat} replaced by {by}")
+
     def detach(self, seat: int, now: float) -> Change:
         """Let a supervisor go; an agent who was only listening has the call again."""
         if self.party(seat).role is not Role.SUPERVISOR:

@@ -45,11 +45,20 @@ class Joined(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Left(Fact):
-    """Somebody is no longer in the conversation; `cause` is "left" or "lost"."""
+    """Somebody is no longer in the conversation; `cause` is "left", "lost" or "replaced"."""
 
     seat: int
     role: Role
     cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced(Fact):
+    """Somebody has the place of `before` in the conversation, and all that went with it."""
+
+    seat: int
+    before: int
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,26 @@ class State:
         if party.role is Role.CUSTOMER and others and not self.in_role(Role.CUSTOMER):
             self.step(Input.CUSTOMER_GONE, now, "the customer is gone")
 
+    def put_in_place(self, seat: int, by: int, *, can_talk: bool) -> None:
+        """Give a party's place, with all that belongs to it, to another seat."""
+        party = self.parties[seat]
+        heir = replace(party, seat=by, can_talk=can_talk, held=False)
+        self.parties = {
+            by if other == seat else other: heir if other == seat else _readdress(who, seat, by)
+            for other, who in self.parties.items()
+        }
+        self.levels = {
+            (by if listener == seat else listener, by if talker == seat else talker): level
+            for (listener, talker), level in self.levels.items()
+        }
+        self.media_seen.discard(seat)
+        self.taker = by if self.taker == seat else self.taker
+        if seat in self.displaced:
+            self.displaced[by] = self.displaced.pop(seat)
+        self.facts.append(changes.Joined(by, heir.role, heir.mode))
+        self.facts.append(changes.Replaced(by, seat, heir.role))
+        self.facts.append(changes.Left(seat, party.role, "replaced"))
+
     def step(self, happened: Input, now: float, why: str = "") -> bool:
         """Take one step of the takeover table; False where the table has none."""
         step = TAKEOVER.get((self.phase, happened))
@@ -160,6 +180,13 @@ class State:
                 self.facts.append(changes.CustomerRescued(self.orphans))
             self.orders.append(changes.EndComfort())
         self.orphans = orphans
+
+
+def _readdress(party: Party, seat: int, by: int) -> Party:
+    """Let a prompt that was for one seat be for another."""
+    if party.to is None or seat not in party.to:
+        return party
+    return replace(party, to=(party.to - {seat}) | {by})
 
 
 # ------------------------------------------------------- actions of the takeover table
