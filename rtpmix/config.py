@@ -75,6 +75,11 @@ class Config:
         Wrong passwords looked at in a second from one host; more get 503 until they slow down.
     realm
         The digest realm, and the domain of the users' addresses of record.
+    registrations
+        An SQLite database in which registrations survive a restart; None keeps them in memory.
+        A store of your own goes to `Server`.
+    min_expires, max_expires
+        Seconds: a phone that wants to register for less is told so, for more gets the most.
     require_login
         True: every INVITE must be authenticated; False: strangers may call too, with
         `IncomingCall.identity` None.
@@ -105,6 +110,9 @@ class Config:
     digest_qop: tuple[str, ...] = ("auth",)
     password_guesses: float = 5.0
     realm: str = "rtpmix"
+    registrations: Path | None = None
+    min_expires: int = 60
+    max_expires: int = 3600
     require_login: bool = False
     credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
     recording_key: Path | str | None = None
@@ -130,6 +138,8 @@ class Config:
             raise UsageError("media_timeout_s can't be negative; 0 turns the timeout off")
         if self.require_login and not self.has_users:
             raise UsageError("require_login without users would refuse every call: name some users")
+        if not 1 <= self.min_expires <= self.max_expires:
+            raise UsageError("expires: give 1 <= min_expires <= max_expires, in seconds")
         _check_digest(self)
         if self.recording_key is not None:
             object.__setattr__(self, "recording_key", Path(self.recording_key))

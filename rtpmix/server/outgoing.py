@@ -12,6 +12,7 @@ from ..errors import CallFailed, SdpError, SipParseError, UsageError
 from ..sip import events as sip
 from ..sip.authentication import Credential
 from ..sip.flow import Address, Flow
+from ..sip.registrar import Binding
 from ..sip.uri import SipUri, parse_uri
 from .leg import Leg
 from .scope import current_scope
@@ -29,13 +30,24 @@ AUTO_ANSWER = (
 )
 
 
+# A device's flow that fails this way is no way to it any more (RFC 5626 sections 5.3 and 11.5).
+FLOW_FAILED = 430
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one INVITE goes."""
+    """Where one INVITE goes: to a place, or to a binding of one of our users."""
 
     uri: str
     flow: Flow
     credentials: Credential | None = None
+    binding: Binding | None = None
+
+    @property
+    def routes(self) -> tuple[tuple[str, str], ...]:
+        """The Route headers that lead there (RFC 3327 section 5.4)."""
+        path = () if self.binding is None else self.binding.path
+        return tuple(("Route", value) for value in path)
 
 
 def parse_target(target: str) -> SipUri:
@@ -57,8 +69,11 @@ def parse_target(target: str) -> SipUri:
     return uri
 
 
-async def resolve(board: Switchboard, uri: SipUri) -> list[Destination]:
+async def resolve(board: Switchboard, uri: SipUri) -> list[list[Destination]]:
     """Return where a target can be reached: a user's registered contacts, or the host named.
+
+    Each inner list is one device; its flows are tried one after the other, never at once
+    (RFC 5626 section 5.3).
 
     Raises
     ------
@@ -66,14 +81,19 @@ async def resolve(board: Switchboard, uri: SipUri) -> list[Destination]:
         480 when a user of ours has no registered phone, 503 when a host name is not known.
     """
     if board.is_local(uri):
-        bindings = board.contacts(uri.user or "")
+        bindings = board.contacts(uri.decoded_user or "")
         if not bindings:
             raise CallFailed(status=480, reason="Temporarily Unavailable", target=str(uri))
-        return [Destination(str(binding.contact), binding.flow) for binding in bindings]
+        devices: dict[object, list[Destination]] = {}
+        for binding in bindings:
+            device = binding.instance if binding.is_outbound else binding
+            destination = Destination(str(binding.contact), binding.flow, binding=binding)
+            devices.setdefault(device, []).append(destination)
+        return list(devices.values())
     transport = (uri.parameter("transport") or "udp").upper()
     remote = await _address(uri)
     credentials = board.config.credentials.get(uri.host.lower())
-    return [Destination(str(uri), board.flow_to(transport, remote), credentials)]
+    return [[Destination(str(uri), board.flow_to(transport, remote), credentials)]]
 
 
 async def _address(uri: SipUri) -> Address:
@@ -100,6 +120,7 @@ class OutgoingCall:
         self._destination = destination
         self._user = user
         self._call = 0
+        self.flow_failed = False
         self._answer: asyncio.Future[sip.Answered] = asyncio.get_running_loop().create_future()
 
     async def place(
@@ -119,7 +140,7 @@ class OutgoingCall:
                 flow=self._destination.flow,
                 from_uri=from_uri,
                 from_name=from_name,
-                headers=tuple(headers),
+                headers=(*self._destination.routes, *headers),
                 body=media.offer(),
                 credentials=self._destination.credentials,
                 now=self._board.now,
@@ -178,6 +199,11 @@ class OutgoingCall:
     def failed(self, event: sip.Failed) -> None:
         """The call will not be answered."""
         self._board.unexpect(self._call)
+        lost = event.status == FLOW_FAILED or (event.response is None and event.status == 503)
+        binding = self._destination.binding
+        self.flow_failed = lost and binding is not None and binding.is_outbound
+        if self.flow_failed and binding is not None:
+            self._board.directory.leads_nowhere(self._user or "", binding)
         if not self._answer.done():
             target = self._destination.uri
             self._answer.set_exception(
@@ -210,18 +236,13 @@ async def place_call(
         With the best failure of all contacts (RFC 3261 section 16.7 step 6), or 408.
     """
     uri = parse_target(target)
-    destinations = await resolve(board, uri)
+    devices = await resolve(board, uri)
     if credentials is not None:
-        destinations = [replace(each, credentials=credentials) for each in destinations]
-    user = uri.user if board.is_local(uri) else None
+        devices = [[replace(each, credentials=credentials) for each in flows] for flows in devices]
+    user = uri.decoded_user if board.is_local(uri) else None
     extra = (*headers, *(AUTO_ANSWER if auto_answer else ()))
     pending = {
-        asyncio.ensure_future(
-            OutgoingCall(board, destination, user).place(
-                from_uri=caller or board.own_uri(destination.flow), from_name=None, headers=extra
-            )
-        )
-        for destination in destinations
+        asyncio.ensure_future(_place(board, flows, user, caller, extra)) for flows in devices
     }
     failures: list[CallFailed] = []
     try:
@@ -239,6 +260,34 @@ async def place_call(
     finally:
         await _abandon_all(pending)
     raise min(failures, key=lambda failure: (failure.status // 100 != 6, failure.status))
+
+
+async def _place(
+    board: Switchboard,
+    flows: Sequence[Destination],
+    user: str | None,
+    caller: str | None,
+    headers: Sequence[tuple[str, str]],
+) -> Leg:
+    """Call one device, by its next flow where one has failed (RFC 5626 section 5.3).
+
+    Raises
+    ------
+    CallFailed, CapacityError
+    """
+    for destination in flows[:-1]:
+        call = OutgoingCall(board, destination, user)
+        from_uri = caller or board.own_uri(destination.flow)
+        try:
+            return await call.place(from_uri=from_uri, from_name=None, headers=headers)
+        except CallFailed:
+            if not call.flow_failed:
+                raise
+    last = flows[-1]
+    from_uri = caller or board.own_uri(last.flow)
+    return await OutgoingCall(board, last, user).place(
+        from_uri=from_uri, from_name=None, headers=headers
+    )
 
 
 def _outcome(task: asyncio.Task[Leg], failures: list[CallFailed]) -> Leg | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..config import Config
 from ..sip.credentials import Secret
@@ -13,10 +14,12 @@ from ..sip.message import Request
 from ..sip.registrar import Binding, Registrar, Reply
 from ..sip.throttle import LoginThrottle, Rate, Throttled
 from ..sip.uri import SipUri, escape_user
+from .location import Location, LocationStore
 
 Headers = list[tuple[str, str]]
 
 GUESSES_AT_MOST = 10  # wrong passwords in any one second, from one host
+DEFAULT_EXPIRES = 3600  # seconds, for a phone that does not say (RFC 3261 section 10.2.1.1)
 SWEEP_S = 60.0  # seconds between two searches for registrations that ran out
 
 
@@ -52,9 +55,51 @@ class Directory:
             qop=config.digest_qop,
             throttle=self._throttle,
         )
-        self.registrar = Registrar()
+        self.registrar = Registrar(
+            min_expires=config.min_expires,
+            max_expires=config.max_expires,
+            default_expires=min(DEFAULT_EXPIRES, config.max_expires),
+            on_change=self._keep,
+        )
+        self._store: LocationStore | None = None
+        self._wall_offset = 0.0  # from the loop's time to that of the wall
         self._swept_at = 0.0
         self.outcomes = dict.fromkeys((outcome.name.lower() for outcome in Outcome), 0)
+
+    def load(self, store: LocationStore, now: float, wall: float) -> None:
+        """Take over what a store kept, and let it keep what changes from now on.
+
+        Blocks while the store reads. `wall` is the wall-clock time of `now`.
+
+        Raises
+        ------
+        UsageError
+            When the store can't be used.
+        """
+        self._store, self._wall_offset = store, wall - now
+        for location in store.load():
+            # Streams that were open are gone, and with them who can't be connected to.
+            kept = [
+                replace(each, expires_at=each.expires_at - self._wall_offset)
+                for each in location.bindings
+                if each.expires_at > wall and not each.is_connection
+            ]
+            if kept:
+                self.registrar.restore(location.aor, kept)
+
+    def close(self) -> None:
+        """Return when the store has written everything."""
+        if self._store is not None:
+            self._store.close()
+
+    def _keep(self, aor: str, bindings: Sequence[Binding]) -> None:
+        if self._store is None:
+            return
+        walled = (
+            replace(each.unconnected(), expires_at=each.expires_at + self._wall_offset)
+            for each in bindings
+        )
+        self._store.save(Location(aor, tuple(walled)))
 
     def identify(self, request: Request, flow: Flow, now: float) -> tuple[str | None, Reply | None]:
         """Return the user that a request proves to come from, or how to refuse it.
@@ -98,13 +143,26 @@ class Directory:
         """Return where a user can be reached now, best first."""
         return self.registrar.lookup(self.address_of(user), now)
 
+    def leads_nowhere(self, user: str, binding: Binding) -> bool:
+        """Drop a binding whose flow has failed; False when it is gone already."""
+        return self.registrar.remove(self.address_of(user), binding)
+
+    def flow_closed(self, flow: Flow) -> list[str]:
+        """Drop the bindings that ended with a connection; return whose they were."""
+        return self.registrar.connection_closed(flow)
+
     def address_of(self, user: str) -> str:
         """Return the user's address of record."""
         return f"sip:{escape_user(user)}@{self._config.realm}"
 
     def snapshot(self) -> dict[str, int]:
         """Count logins by outcome, and what was not looked at."""
-        return {**self.outcomes, **self._throttle.snapshot()}
+        return {
+            **self.outcomes,
+            **self._throttle.snapshot(),
+            "bindings": len(self.registrar),
+            **(self._store.snapshot() if self._store is not None else {}),
+        }
 
     def _secret_of(self, user: str) -> str | Secret | None:
         secret = self._config.users.get(user)

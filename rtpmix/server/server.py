@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ from .bridge import Bridge
 from .bus import EventBus, Subscription
 from .incoming import Handler
 from .leg import Leg
+from .location import LocationStore, SqliteLocations
 from .media_host import MediaHost
 from .outgoing import place_call
 from .scope import current_scope
@@ -33,6 +35,8 @@ class Server:
         Addresses, ports, users; see `Config`.
     media_host
         What runs the mixer. None: a thread of this process with sockets of its own.
+    locations
+        Where registrations are kept. None: as `Config.registrations` says.
 
     Examples
     --------
@@ -49,10 +53,15 @@ class Server:
     """
 
     def __init__(
-        self, config: Config | None = None, *, media_host: MediaHost | None = None
+        self,
+        config: Config | None = None,
+        *,
+        media_host: MediaHost | None = None,
+        locations: LocationStore | None = None,
     ) -> None:
         self.config = config if config is not None else Config()
         self._host = media_host
+        self._locations = locations
         self._handler: Handler | None = None
         self._board: Switchboard | None = None
         self._closing: asyncio.Event | None = None
@@ -87,15 +96,26 @@ class Server:
         board = Switchboard(self.config, host)
         board.handler = self._handler
         shell = SipShell(board.agent, board.on_sip)
+        shell.on_flow_closed = board.flow_closed
         try:
+            await self._load_locations(board)
             await shell.listen(self.config.listens)
             await host.start(board.on_media)
         except BaseException:
             await shell.close()
+            await board.off_loop(board.directory.close)
             raise
         board.shell = shell
         self._board = board
         self._closing = asyncio.Event()
+
+    async def _load_locations(self, board: Switchboard) -> None:
+        store = self._locations
+        if store is None and self.config.registrations is not None:
+            store = SqliteLocations(self.config.registrations)
+        if store is not None:
+            found = store
+            await board.off_loop(lambda: board.directory.load(found, board.now, time.time()))
 
     async def serve_forever(self) -> None:
         """Wait until `close` is called, from wherever."""
@@ -121,6 +141,7 @@ class Server:
         await self._settle(board)
         await board.host.stop()
         await board.open_shell.close()
+        await board.off_loop(board.directory.close)
         board.bus.close()
 
     @staticmethod

@@ -98,6 +98,7 @@ class SipShell:
         self._closed = False
         self._towards: dict[Address, str] = {}
         self.unsent = 0
+        self.on_flow_closed: Callable[[Flow], None] = lambda flow: None
 
     # ----------------------------------------------------------------- listening
 
@@ -178,6 +179,7 @@ class SipShell:
     def stream_closed(self, flow: Flow) -> None:
         """A connection is gone."""
         self.agent.connection_closed(flow, self._loop.time())
+        self.on_flow_closed(flow)
         self.pump()
 
     def stream_failed(self, flow: Flow) -> None:

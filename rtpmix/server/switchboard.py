@@ -174,6 +174,10 @@ class Switchboard:
         """Return where a user can be reached now."""
         return self.directory.contacts(user, self.now)
 
+    def flow_closed(self, flow: Flow) -> None:
+        """Forget the phones that could be reached over a connection alone."""
+        self.directory.flow_closed(flow)
+
     def challenge(self, request: Request) -> list[tuple[str, str]]:
         """Return the headers that ask for a login; empty without users."""
         if not self.config.has_users:

@@ -6,44 +6,35 @@ NAT is called back through the hole it made.
 
 References
 ----------
-RFC 3261 section 10.3
+RFC 3261 section 10.3; RFC 3327 section 5.3; RFC 5626 section 6
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..errors import UsageError
+from ..errors import SipParseError, UsageError
+from .bindings import (
+    MAX_LENGTH,
+    Binding,
+    delta_seconds,
+    first_hop_is_outbound,
+    instance_of,
+    path_of,
+    q_of,
+    reg_id_of,
+)
 from .flow import Flow
 from .headers import NameAddr
 from .message import Request
 from .uri import SipUri
 
+__all__ = ["Binding", "Registrar", "Reply"]
+
 _ONE_HOUR = 3600  # seconds: RFC 3261 section 10.3 step 7 allows 423 for less than this only
-_LONGEST = 2**32 - 1  # RFC 3261 section 20.19
-_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """One contact of an address of record."""
-
-    contact: SipUri
-    flow: Flow
-    expires_at: float
-    q: float
-    call_id: str
-    cseq: int
-
-    def header_value(self, now: float) -> str:
-        """Return the Contact value of a response, with the seconds that are left."""
-        left = max(1, math.ceil(self.expires_at - now))
-        q = "" if self.q == 1.0 else f";q={self.q:g}"
-        return f"<{self.contact}>{q};expires={left}"
+Changed = Callable[[str, Sequence[Binding]], None]
 
 
 class Reply(NamedTuple):
@@ -73,6 +64,8 @@ class Registrar:
         Bindings of one address of record.
     max_bindings
         Bindings in all.
+    on_change
+        Told the address of record and all its bindings when these have changed.
     """
 
     def __init__(
@@ -83,6 +76,7 @@ class Registrar:
         default_expires: int = 3600,
         max_contacts: int = 10,
         max_bindings: int = 100_000,
+        on_change: Changed = lambda aor, bindings: None,
     ) -> None:
         if not 1 <= min_expires <= default_expires <= max_expires:
             raise UsageError("expires must be 1 <= min_expires <= default_expires <= max_expires")
@@ -93,7 +87,9 @@ class Registrar:
         self._default_expires = default_expires
         self._max_contacts = max_contacts
         self._max_bindings = max_bindings
+        self._on_change = on_change
         self._bindings: dict[str, list[Binding]] = {}
+        self._by_connection: dict[int, dict[str, None]] = {}  # addresses of record
         self._count = 0
 
     def register(self, request: Request, flow: Flow, aor: str, now: float) -> Reply:
@@ -108,28 +104,73 @@ class Registrar:
 
         References
         ----------
-        RFC 3261 section 10.3 steps 6 to 8
+        RFC 3261 section 10.3 steps 6 to 8; RFC 3327 section 5.3; RFC 5626 section 6
         """
         old = self._live(aor, now)
         try:
-            new = self._changed(old, request, flow, now)
+            path = path_of(request)
+            outbound = self._takes_outbound(request, path)
+            new = self._changed(old, request, flow, path, outbound, now)
+        except SipParseError:
+            return Reply(400, "Bad Path", [])
         except _RefusedError as refused:
             return refused.reply
         if self._count - len(self._bindings.get(aor, ())) + len(new) > self._max_bindings:
             return Reply(503, "Service Unavailable", [("Retry-After", str(self._min_expires))])
-        self._store(aor, new)
-        return Reply(200, "OK", [("Contact", each.header_value(now)) for each in new])
+        if new != self._bindings.get(aor, []):
+            self._store(aor, new)
+            self._on_change(aor, new)
+        headers = [("Contact", each.header_value(now)) for each in new]
+        headers += [("Path", value) for value in path]
+        if outbound:
+            headers.append(("Require", "outbound"))
+        return Reply(200, "OK", headers)
 
     def lookup(self, aor: str, now: float) -> list[Binding]:
         """Return the live bindings, highest q first, the most recently made first among equals."""
         newest_first = reversed(self._live(aor, now))
         return sorted(newest_first, key=lambda binding: -binding.q)
 
+    def restore(self, aor: str, bindings: Sequence[Binding]) -> None:
+        """Put back what was kept elsewhere, as far as there is room; `on_change` is not told."""
+        room = self._max_bindings - self._count + len(self._bindings.get(aor, ()))
+        self._store(aor, list(bindings)[: min(room, self._max_contacts)])
+
+    def remove(self, aor: str, binding: Binding) -> bool:
+        """Drop a binding that proved to lead nowhere (RFC 5626 section 6); False if it is gone."""
+        bindings = self._bindings.get(aor, [])
+        if binding not in bindings:
+            return False
+        self._replace(aor, [each for each in bindings if each != binding])
+        return True
+
+    def connection_closed(self, flow: Flow) -> list[str]:
+        """Drop the bindings that end with a connection; return the addresses of record.
+
+        References
+        ----------
+        RFC 5626 section 6
+        """
+        lost = []
+        for aor in self._by_connection.pop(flow.connection, ()):
+            bindings = self._bindings.get(aor, [])
+            kept = [
+                each.unconnected() if each.flow.connection == flow.connection else each
+                for each in bindings
+                if each.flow.connection != flow.connection or not each.is_connection
+            ]
+            if len(kept) < len(bindings):
+                lost.append(aor)
+            self._replace(aor, kept)
+        return lost
+
     def expire(self, now: float) -> int:
         """Drop what has run out, and return how many bindings that were."""
         before = self._count
         for aor in list(self._bindings):
-            self._store(aor, self._live(aor, now))
+            live = self._live(aor, now)
+            if len(live) < len(self._bindings[aor]):
+                self._replace(aor, live)
         return before - self._count
 
     def bindings(self) -> Iterator[tuple[str, Binding]]:
@@ -144,15 +185,51 @@ class Registrar:
     def _live(self, aor: str, now: float) -> list[Binding]:
         return [each for each in self._bindings.get(aor, ()) if each.expires_at > now]
 
+    def _replace(self, aor: str, bindings: list[Binding]) -> None:
+        self._store(aor, bindings)
+        self._on_change(aor, bindings)
+
     def _store(self, aor: str, bindings: list[Binding]) -> None:
-        self._count += len(bindings) - len(self._bindings.get(aor, ()))
+        old = self._bindings.get(aor, ())
+        self._count += len(bindings) - len(old)
+        for each in old:
+            addresses = self._by_connection.get(each.flow.connection)
+            if addresses is not None:
+                addresses.pop(aor, None)
+                if not addresses:
+                    del self._by_connection[each.flow.connection]
+        for each in bindings:
+            if each.flow.connection:
+                self._by_connection.setdefault(each.flow.connection, {})[aor] = None
         if bindings:
             self._bindings[aor] = bindings
         else:
             self._bindings.pop(aor, None)
 
+    def _takes_outbound(self, request: Request, path: tuple[str, ...]) -> bool:
+        """Tell whether a request registers a flow; refuse one whose first hop can't keep it."""
+        if request.contact_is_star:
+            return False
+        contacts = request.contacts
+        flows = [each for each in contacts if reg_id_of(each) is not None]
+        if not flows:
+            return False
+        if not first_hop_is_outbound(request, path):
+            if "outbound" in request.supported:
+                raise _RefusedError(439, "First Hop Lacks Outbound Support")
+            return False
+        if sum(1 for each in contacts if self._expires(each, request) > 0) > 1:
+            raise _RefusedError(400, "One Flow at a Time")
+        return True
+
     def _changed(
-        self, old: list[Binding], request: Request, flow: Flow, now: float
+        self,
+        old: list[Binding],
+        request: Request,
+        flow: Flow,
+        path: tuple[str, ...],
+        outbound: bool,
+        now: float,
     ) -> list[Binding]:
         """Return the bindings after the request; raise when any part of it can't be done."""
         if request.contact_is_star:
@@ -162,22 +239,26 @@ class Registrar:
             if not isinstance(contact.uri, SipUri):
                 raise _RefusedError(400, "Contact Is Not a SIP URI")
             expires = self._expires(contact, request)
-            at = _index_of(contact.uri, new)
+            made = Binding(
+                contact.uri,
+                flow,
+                now + expires,
+                q_of(contact),
+                request.call_id,
+                request.cseq.number,
+                instance_of(contact),
+                reg_id_of(contact) if outbound else None,
+                path,
+            )
+            if len(str(made.contact)) + sum(map(len, path)) > MAX_LENGTH:
+                raise _RefusedError(400, "Contact Is Too Long")
+            at = next((at for at, each in enumerate(new) if each.is_same(made)), None)
             if at is not None:
                 replaced = new.pop(at)
                 if replaced in old:  # not one that this very request has just made
                     _check_order(replaced, request)
             if expires > 0:
-                new.append(
-                    Binding(
-                        contact.uri,
-                        flow,
-                        now + expires,
-                        _q(contact),
-                        request.call_id,
-                        request.cseq.number,
-                    )
-                )
+                new.append(made)
         if len(new) > max(self._max_contacts, len(old)):
             raise _RefusedError(403, "Too Many Contacts")
         return new
@@ -192,7 +273,7 @@ class Registrar:
 
     def _expires(self, contact: NameAddr, request: Request) -> int:
         """Step 7: the seconds that a contact gets, 0 to remove it."""
-        wanted = _delta_seconds(contact.parameter("expires"))
+        wanted = delta_seconds(contact.parameter("expires"))
         if wanted is None:
             wanted = request.expires
         if wanted is None:
@@ -207,21 +288,3 @@ def _check_order(binding: Binding, request: Request) -> None:
     """Refuse an old request of the same client that comes late (steps 6 and 7)."""
     if binding.call_id == request.call_id and request.cseq.number <= binding.cseq:
         raise _RefusedError(500, "Out of Order")
-
-
-def _index_of(uri: SipUri, bindings: list[Binding]) -> int | None:
-    found = (at for at, binding in enumerate(bindings) if binding.contact.equals(uri))
-    return next(found, None)
-
-
-def _delta_seconds(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()):
-        return _ONE_HOUR  # RFC 3261 section 20.10: malformed values count as 3600
-    return min(int(text), _LONGEST) if len(text) <= 10 else _LONGEST
-
-
-def _q(contact: NameAddr) -> float:
-    text = contact.parameter("q") or ""
-    return float(text) if _QVALUE.fullmatch(text) else 1.0

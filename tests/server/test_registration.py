@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 import rtpmix
+from rtpmix.sip.message import Request, parse_message, respond
 from rtpmix.testing import TonePhone, VirtualNet, run
 from rtpmix.testing.servers import HOST, virtual_server
+from tests.attacks.attacker import Attacker, credentials, register
 
 USERS = {"alice": "wonderland", "bob": "builder"}
 REALM = "pbx.example"
@@ -172,3 +174,78 @@ def test_nobody_registers_for_somebody_else() -> None:
         assert server.contacts("bob") == 0
 
     play(story)
+
+
+INSTANCE = '+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"'
+
+
+async def register_raw(desk: Attacker, user: str, contact: str, *headers: tuple[str, str]) -> int:
+    challenge = await desk.ask(register(user))
+    proof = credentials(challenge, user, USERS[user])
+    return (await desk.ask(register(user, proof, *headers, contact=contact))).status
+
+
+async def invites(desk: Attacker, many: int) -> list[Request]:
+    for _ in range(1000):
+        await asyncio.sleep(0.01)
+        heard = [parse_message(data) for data in desk.heard]
+        found = [each for each in heard if isinstance(each, Request) and each.method == "INVITE"]
+        if len(found) >= many:
+            return found
+    raise AssertionError(f"fewer than {many} INVITEs came")
+
+
+def test_a_phone_behind_a_proxy_is_called_along_its_path() -> None:
+    """RFC 3327 section 5.4: the contact in the Request-URI, the path as Route."""
+
+    async def story(server: rtpmix.Server) -> None:
+        path = ("<sip:192.0.2.66;lr>", "<sip:edge.example.com;lr>")
+        async with Attacker() as edge:
+            values = [("Path", value) for value in path]
+            assert await register_raw(edge, "bob", "<sip:bob@10.0.0.9:5070>", *values) == 200
+            call = asyncio.ensure_future(server.invite(f"sip:bob@{REALM}"))
+            (invite,) = await invites(edge, 1)
+            assert invite.uri == "sip:bob@10.0.0.9:5070"
+            assert [str(route) for route in invite.routes] == list(path)
+            edge.throw(respond(invite, 486, to_tag="x"))
+            with pytest.raises(rtpmix.CallFailed):
+                await call
+
+    play(story)
+
+
+def test_a_device_with_two_flows_rings_once_and_by_the_other_when_one_has_failed() -> None:
+    """RFC 5626 sections 5.3 and 6: 430 ends the binding."""
+
+    async def story(server: rtpmix.Server) -> list[int]:
+        async with Attacker("192.0.2.66") as first, Attacker("192.0.2.67") as second:
+            for number, desk in ((1, first), (2, second)):
+                contact = f"<sip:bob@{desk.address[0]};ob>;{INSTANCE};reg-id={number}"
+                assert await register_raw(desk, "bob", contact) == 200
+            assert server.contacts("bob") == 2
+            call = asyncio.ensure_future(server.invite(f"sip:bob@{REALM}"))
+            (invite,) = await invites(second, 1)
+            await asyncio.sleep(0.2)
+            assert not [data for data in first.heard if data.startswith(b"INVITE")]
+            second.throw(respond(invite, 430, "Flow Failed", to_tag="x"))
+            (invite,) = await invites(first, 1)
+            first.throw(respond(invite, 486, to_tag="x"))
+            with pytest.raises(rtpmix.CallFailed) as failed:
+                await call
+            return [failed.value.status, server.contacts("bob")]
+
+    assert play(story) == [486, 1]
+
+
+def test_a_phone_behind_a_nat_is_forgotten_with_its_connection() -> None:
+    """RFC 5626 section 6; in the virtual net, connections come from another address."""
+
+    async def story(server: rtpmix.Server) -> list[int]:
+        seen = []
+        async with phone("bob", 20, transport="TCP") as bob:
+            await bob.register()
+            seen.append(server.contacts("bob"))
+        await asyncio.sleep(1)
+        return [*seen, server.contacts("bob")]
+
+    assert play(story) == [1, 0]

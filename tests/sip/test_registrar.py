@@ -259,3 +259,146 @@ def test_random_registrations_agree_with_a_plain_model() -> None:
             assert len(desk.registrar) == len(model)
         expected = {f"sip:u@{where}" for who, where in model if who == aor}
         assert set(desk.reachable(aor)) == expected
+
+
+# ------------------------------------------------------------- proxies between, and flows
+
+EDGE = "<sip:edge.example.com;lr;ob>"
+PHONE = '+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"'
+
+
+def outbound(
+    reg_id: int | None = 1,
+    *,
+    host: str = "192.0.2.9",
+    path: tuple[str, ...] = (),
+    hops: int = 1,
+    supported: str = "path, outbound",
+    cseq: int = 1,
+    call_id: str = "c1",
+    contact: str | None = None,
+) -> Request:
+    flow = f";reg-id={reg_id}" if reg_id is not None else ""
+    vias = [("Via", f"SIP/2.0/UDP 192.0.2.{n};branch=z9hG4bK{n}") for n in range(hops)]
+    made = Request.create(
+        "REGISTER",
+        "sip:pbx.test",
+        [
+            *vias,
+            ("From", f"<{AOR}>;tag=1"),
+            ("To", f"<{AOR}>"),
+            ("Call-ID", call_id),
+            ("CSeq", f"{cseq} REGISTER"),
+            ("Supported", supported),
+            *[("Path", value) for value in path],
+            ("Contact", contact or f"<sip:alice@{host};ob>;{PHONE}{flow}"),
+        ],
+    )
+    parsed = parse_message(made.to_bytes())
+    assert isinstance(parsed, Request)
+    return parsed
+
+
+def test_a_path_is_kept_for_calls_and_told_back() -> None:
+    """RFC 3327 section 5.3: in order, the one next to us first."""
+    desk = Desk()
+    path = ("<sip:p2.example.com;lr>", "<sip:p1.example.com;lr>")
+    reply = desk.take(outbound(None, path=path, hops=3))
+    assert [value for name, value in reply.headers if name == "Path"] == list(path)
+    assert [each.path for each in desk.registrar.lookup(AOR, desk.now)] == [path]
+
+
+@pytest.mark.parametrize("path", [("sip:p1.example.com;lr",), ("<tel:+1>",), ("<sip:p;lr>",) * 9])
+def test_a_path_that_leads_nowhere_is_refused(path: tuple[str, ...]) -> None:
+    desk = Desk()
+    assert desk.take(outbound(None, path=path, hops=2)).status == 400
+    assert desk.reachable() == []
+
+
+def test_a_flow_replaces_itself_whatever_its_contact_says() -> None:
+    """RFC 5626 section 6: the binding is to instance and reg-id; the phone may move."""
+    desk = Desk()
+    reply = desk.take(outbound(1))
+    assert ("Require", "outbound") in reply.headers
+    assert f";{PHONE};reg-id=1;expires=3600" in contacts(reply)[0]
+    desk.take(outbound(2, cseq=2), flow=OTHER_FLOW)
+    assert len(desk.reachable()) == 2
+    desk.take(outbound(1, host="198.51.100.7", call_id="rebooted"))
+    assert sorted(desk.reachable()) == ["sip:alice@192.0.2.9;ob", "sip:alice@198.51.100.7;ob"]
+
+
+def test_a_binding_without_a_flow_is_another_than_one_with() -> None:
+    desk = Desk()
+    desk.take(outbound(1))
+    reply = desk.take(outbound(None, cseq=2))
+    assert ("Require", "outbound") not in reply.headers
+    assert len(contacts(reply)) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [((), 439), (("<sip:edge.example.com;lr>",), 439), ((EDGE,), 200)]
+)
+def test_a_proxy_between_must_keep_flows(path: tuple[str, ...], status: int) -> None:
+    """RFC 5626 section 6: 439 where it does not and the phone counts on it."""
+    assert Desk().take(outbound(path=path, hops=2)).status == status
+
+
+def test_without_outbound_the_flow_is_ignored() -> None:
+    desk = Desk()
+    reply = desk.take(outbound(hops=2, supported="path"))
+    assert reply.status == 200
+    assert "reg-id" not in contacts(reply)[0]
+    (binding,) = desk.registrar.lookup(AOR, desk.now)
+    assert (binding.reg_id, binding.instance) == (None, PHONE.split('"')[1])
+
+
+@pytest.mark.parametrize("instance", ["", '+sip.instance="no urn";', "+sip.instance;"])
+def test_a_reg_id_without_an_instance_is_ignored(instance: str) -> None:
+    desk = Desk()
+    reply = desk.take(outbound(contact=f"<sip:a@b>;{instance}reg-id=1"))
+    assert contacts(reply) == ["<sip:a@b>;expires=3600"]
+
+
+def test_one_request_registers_one_flow() -> None:
+    """RFC 5626 section 6: beside a flow, contacts may only be removed."""
+    desk = Desk()
+    both = f"<sip:a@b>;{PHONE};reg-id=1, <sip:c@d>"
+    assert desk.take(outbound(contact=both)).status == 400
+    assert desk.take(outbound(contact=f"{both};expires=0")).status == 200
+
+
+def test_a_lost_connection_takes_its_flows_along_and_no_others() -> None:
+    desk = Desk()
+    stream = OTHER_FLOW
+    desk.take(outbound(1), flow=stream)
+    desk.take(outbound(2, cseq=2))  # over UDP
+    desk.take(register("<sip:behind-nat@10.0.0.9>", call_id="c2"), flow=stream)
+    desk.take(register(f"<sip:listens@{stream.remote[0]}>", call_id="c3"), flow=stream)
+    assert desk.registrar.connection_closed(stream._replace(connection=99)) == []
+    assert desk.registrar.connection_closed(stream) == [AOR]
+    left = desk.registrar.lookup(AOR, desk.now)
+    assert {each.contact.user for each in left} == {"alice", "listens"}
+    assert all(each.flow.connection == 0 for each in left)
+    (listening,) = (each for each in left if each.contact.user == "listens")
+    assert listening.flow.remote == (stream.remote[0], 5060)  # no more the connection's port
+    assert desk.registrar.connection_closed(stream) == []
+
+
+def test_what_changed_is_told_with_all_that_is_left() -> None:
+    told: list[tuple[str, int]] = []
+    registrar = Registrar(on_change=lambda aor, bindings: told.append((aor, len(bindings))))
+    registrar.register(register("<sip:a@b>", "<sip:c@d>"), FLOW, AOR, 0.0)
+    registrar.register(register(cseq=2), FLOW, AOR, 0.0)  # only asks
+    (first, second) = registrar.lookup(AOR, 0.0)
+    assert registrar.remove(AOR, first)
+    assert not registrar.remove(AOR, first)
+    registrar.expire(5000.0)
+    assert told == [(AOR, 2), (AOR, 1), (AOR, 0)]
+    registrar.restore(AOR, [second])
+    assert registrar.lookup(AOR, 0.0) == [second]
+    assert len(told) == 3
+
+
+def test_one_phone_cannot_make_us_keep_kilobytes() -> None:
+    desk = Desk()
+    assert desk.take(register(f"<sip:{'a' * 3000}@b>")).status == 400
