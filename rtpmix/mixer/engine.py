@@ -111,7 +111,7 @@ class Engine:
             self._events,
             beat_samples=self.beat_samples,
             epoch=epoch,
-            source=source or random.Random(0),
+            seed=(source or random.Random(0)).getrandbits(64),
         )
         self._desk = Desk(
             rows=self.rows,
@@ -170,6 +170,7 @@ class Engine:
     def skip(self, frames: int) -> None:
         """Leave out whole frames after a stall: RTP timestamps and playout stay on the clock."""
         self.beat += frames * self.phases
+        self._reports.skip(frames * self.phases)
         self._drained_at = self.beat + self._trim_beats
         legs = self.rows.kind == Kind.LEG
         self.rows.timestamp_out[legs] += frames * FRAME
@@ -193,9 +194,10 @@ class Engine:
         heard = self._mix(layout, spoken)
         codes = self._encode(layout, heard)
         outbox = self._packetiser.write(phase, codes[self._sending[phase]])
+        sent = self._sent[phase]
         if self._digits.saying:
-            self._say_digits(layout, phase, codes, outbox)
-        self._copies.take(layout, at, spoken, heard, codes, present, self._sent[phase])
+            sent = self._say_digits(layout, codes, sent, outbox)
+        self._copies.take(layout, at, spoken, heard, codes, present, sent)
         legs = layout.rows[layout.legs]
         rows.timestamp_out[legs] += FRAME
         rows.ticked_at[legs] = beat
@@ -245,10 +247,17 @@ class Engine:
         self._packetiser.arrange(phase, layout.rows[sends])
 
     def _say_digits(
-        self, layout: Layout, phase: int, codes: NDArray[np.uint8], outbox: Outbox
-    ) -> None:
-        """Send an event, or audio in a pause, to each leg of this phase that digits are said to."""
-        rows = self.rows
+        self,
+        layout: Layout,
+        codes: NDArray[np.uint8],
+        sent: NDArray[np.bool_],
+        outbox: Outbox,
+    ) -> NDArray[np.bool_]:
+        """Send an event, or audio in a pause, to each leg of this phase that digits are said to.
+
+        Returns ``sent`` with the legs that got this frame's audio after all.
+        """
+        rows, sent = self.rows, sent.copy()
         for row in [row for row in self._digits.saying if row in layout.positions]:
             if not rows.sends[row]:
                 continue
@@ -269,7 +278,9 @@ class Engine:
                     timestamp=int(rows.timestamp_out[row]),
                     marker=False,
                 )
+                sent[layout.positions[row]] = True
             outbox.extra.append((row, packet, False))
+        return sent
 
     def _housekeeping(self, beat: int, outbox: Outbox) -> None:
         """Do what has no frame: digits without an end, RTCP, media timeouts, delay."""

@@ -1,8 +1,9 @@
 """RTCP of all legs: a report every five seconds or so, what the peers report, goodbye.
 
 Each leg has its own time, drawn anew for each report between half and one and a half intervals
-(RFC 3550 section 6.2 and appendix A.7, for sessions of two), and a beat sends a bounded number, so
-that reports never bunch into a tick that is late.
+(RFC 3550 section 6.2 and appendix A.7, for sessions of two), which also spreads the work. It is
+drawn from the leg's own generator, and no leg ever waits for another's report: neither the times of
+a leg's RTCP nor what it says depend on who else is there.
 
 References
 ----------
@@ -34,7 +35,6 @@ from .rows import FRAME, Rows
 from .stream import Stream
 
 INTERVAL_S = 5.0
-MOST_A_BEAT = 8
 CLOCK_HZ = 8000
 
 
@@ -42,8 +42,10 @@ CLOCK_HZ = 8000
 class _Leg:
     """What reporting on and to one leg needs."""
 
+    number: int  # of this opening: rows and seats come again
     seat: int
     cname: str
+    spacing: random.Random
     sent_before: int = 0
     expected_before: int = 0
     received_before: int = 0
@@ -61,6 +63,8 @@ class Reports:
     ----------
     epoch
         Wall-clock time (seconds since 1970) of media sample 0.
+    seed
+        Of all spacing; each leg's generator is made from it and the leg's SSRC.
     """
 
     def __init__(
@@ -71,21 +75,24 @@ class Reports:
         *,
         beat_samples: int,
         epoch: float,
-        source: random.Random,
+        seed: int,
     ) -> None:
         self._rows = rows
         self._stream = stream
         self._events = events
         self._beat_samples = beat_samples
         self._epoch = epoch
-        self._random = source
+        self._seed = seed
         self._legs: dict[int, _Leg] = {}  # by row
-        self._due: list[tuple[int, int, int]] = []  # beat, row, seat
+        self._due: list[tuple[int, int, int]] = []  # beat, row, number
+        self._opened = 0
 
     def open(self, row: int, seat: int, cname: str, beat: int) -> None:
         """Begin to report; the first one after half an interval."""
-        self._legs[row] = _Leg(seat, cname)
-        self._schedule(row, seat, beat, INTERVAL_S / 2)
+        own = random.Random(f"{self._seed} {int(self._rows.ssrc_out[row])}")
+        self._opened += 1
+        leg = self._legs[row] = _Leg(self._opened, seat, cname, own)
+        self._schedule(row, leg, beat, INTERVAL_S / 2)
 
     def forget(self, row: int) -> None:
         """Drop everything of a row that is given back."""
@@ -96,23 +103,27 @@ class Reports:
         leg = self._legs.get(row)
         return (leg.remote_lost_fraction, leg.round_trip_ms) if leg is not None else (0.0, None)
 
-    def _schedule(self, row: int, seat: int, beat: int, interval_s: float) -> None:
-        wait = interval_s * (0.5 + self._random.random())
+    def _schedule(self, row: int, leg: _Leg, beat: int, interval_s: float) -> None:
+        wait = interval_s * (0.5 + leg.spacing.random())
         due = beat + max(1, round(wait * CLOCK_HZ / self._beat_samples))
-        heapq.heappush(self._due, (due, row, seat))
+        heapq.heappush(self._due, (due, row, leg.number))
+
+    def skip(self, beats: int) -> None:
+        """Put off what fell due while the host stood still: spaced as before, not in one burst."""
+        self._due = [(due + beats, row, number) for due, row, number in self._due]
 
     # -------------------------------------------------------------------------------- sending
 
     def due(self, beat: int) -> list[tuple[int, bytes, bool]]:
         """Return the reports to send at this beat."""
         ready: list[tuple[int, bytes, bool]] = []
-        while self._due and self._due[0][0] <= beat and len(ready) < MOST_A_BEAT:
-            _, row, seat = heapq.heappop(self._due)
+        while self._due and self._due[0][0] <= beat:
+            _, row, number = heapq.heappop(self._due)
             leg = self._legs.get(row)
-            if leg is None or leg.seat != seat:
+            if leg is None or leg.number != number:
                 continue  # closed since
             ready.append((row, build_compound(self._compound(row, leg, beat)), True))
-            self._schedule(row, seat, beat, INTERVAL_S)
+            self._schedule(row, leg, beat, INTERVAL_S)
         return ready
 
     def goodbye(self, row: int, beat: int) -> tuple[int, bytes, bool] | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtpmix.mixer.commands import CommandRefused, DigitPressed, SendDigits
+from rtpmix.mixer.commands import CommandRefused, DigitPressed, Record, SendDigits
 from rtpmix.rtp.dtmf import TelephoneEvent
 from rtpmix.rtp.packet import RtpPacket
 
@@ -99,6 +99,25 @@ def test_sent_digits_keep_the_stream_in_sequence(rig, speech) -> None:
     audio = [packet for packet in packets if packet.payload_type == 0]
     assert {(packet.timestamp - 5000) % 160 for packet in audio} == {0}
     assert audio[-1].timestamp == 5000 + 160 * (len(packets) - 1)
+
+
+def test_audio_sent_in_the_pauses_between_digits_is_recorded(rig, speech) -> None:
+    """What a recording says was sent is what went out as audio, frame by frame."""
+    rig.open(1, dtmf_payload_type=DTMF)
+    rig.open(2)
+    rig.bridge(7, (1, 2))
+    rig.engine.submit(Record(1))
+    for number in range(10):
+        rig.frame({2: speech(number)})
+    rig.engine.submit(SendDigits(1, "1*9", duration_ms=60, pause_ms=100))
+    for number in range(10, 50):
+        rig.frame({2: speech(number)})
+    packets = [RtpPacket.parse(packet) for _, packet in rig.sent[1]]
+    audio = [packet.payload for packet in packets if packet.payload_type == 0]
+    assert len(audio) < len(packets) - 10
+    recorded = [block.heard[0].tobytes() for block in rig.blocks if block.sent[0]]
+    assert recorded == audio
+    assert len(rig.blocks) == 50
 
 
 @pytest.mark.parametrize(

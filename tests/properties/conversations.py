@@ -29,6 +29,7 @@ from rtpmix.mixer.commands import (
 )
 from rtpmix.mixer.engine import Engine
 from rtpmix.mixer.tap import TapBlock
+from rtpmix.rtp.rtcp import SenderReport, build_compound, ntp_timestamp
 from rtpmix.supervision import Change, Fate, Mode, Role, Routing, RoutingLog, SupervisedCall
 
 FRAME = 160
@@ -36,6 +37,7 @@ SILENCE = b"\xff" * FRAME  # PCMU for 0
 PRIVATE = (Mode.MONITOR, Mode.WHISPER)
 CUSTOMER, SUPERVISORS = 1, (10, 11)  # seats within a conversation; 2 to 6 are agents and customers
 SOURCE = 8
+REPORT_EVERY = 97  # frames
 SEATS = 16  # numbers that each conversation has to itself
 
 
@@ -77,6 +79,17 @@ class Phone:
             late = 0 if chance < 0.85 else 1 if chance < 0.95 else 2 if chance < 0.99 else 3
             self.arriving[frame + late].append(header + payload)
 
+    def report(self, frame: int) -> bytes:
+        """Return a sender report, so that ours have something to answer."""
+        report = SenderReport(
+            ssrc=self.ssrc,
+            ntp=ntp_timestamp(frame * 0.02),
+            rtp_timestamp=self.timestamp,
+            packet_count=frame,
+            octet_count=frame * FRAME,
+        )
+        return build_compound([report])
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -110,6 +123,7 @@ class Conversation:
         self.log = RoutingLog()
         self.phones: dict[int, Phone] = {}
         self.sent: dict[int, list[Sent]] = defaultdict(list)
+        self.reports: dict[int, list[Sent]] = defaultdict(list)  # RTCP
         self.asked: dict[int, Change] = {}  # by token
         self.silent_until: dict[int, int] = {}  # seat -> sample of its first commit
         self.commands: list[Command] = []
@@ -293,8 +307,13 @@ class World:
         for conversation in self.conversations.values():
             for local, phone in conversation.phones.items():
                 row = self.engine.row_of(conversation.seat(local))
-                if row is not None and frame in phone.arriving:
+                if row is None:
+                    continue
+                if frame % REPORT_EVERY == local:
+                    assert self.engine.inbox.put(row, phone.report(frame), rtcp=True)
+                if frame in phone.arriving:
                     queues[row] = iter(phone.arriving.pop(frame))
+        self.engine.receive(self.engine.inbox.count)
         for _ in itertools.count():
             put = 0
             for row, queue in queues.items():
@@ -309,7 +328,11 @@ class World:
         engine = self.engine
         at = engine.sample
         outbox = engine.tick()
-        seats = engine.rows.seat
+        seats = engine.rows.seat.copy()
+        for row, packet, is_rtcp in outbox.extra:
+            assert is_rtcp
+            number, local = divmod(int(seats[row]), SEATS)
+            self.conversations[number].reports[local].append(Sent(at, packet))
         for row, view in zip(outbox.rows, outbox.views, strict=True):
             number, local = divmod(int(seats[row]), SEATS)
             self.conversations[number].sent[local].append(Sent(at, bytes(view)))

@@ -32,12 +32,19 @@ FRAMES = 50  # 1 s
 EVERY_MODE = tuple(Mode)
 
 
-def world(seeds: range, modes: tuple[Mode, ...], *, quiet: bool = False, phases: int = 1) -> World:
+def world(
+    seeds: range,
+    modes: tuple[Mode, ...],
+    *,
+    quiet: bool = False,
+    phases: int = 1,
+    frames: int = FRAMES,
+) -> World:
     """Play the scripts of some seeds."""
     scripts = [
         Conversation(number, seed, modes, quiet=quiet) for number, seed in enumerate(seeds, 1)
     ]
-    played = World(scripts, phases=phases).run(FRAMES)
+    played = World(scripts, phases=phases).run(frames)
     assert not played.refused, played.refused[0]
     return played
 
@@ -73,6 +80,25 @@ def test_a_monitor_changes_nothing_for_anybody(phases: int) -> None:
             other = supervised.conversations[number]
             for local, sent in script.sent.items():
                 assert other.sent[local] == sent, f"seed {script.seed}, seat {local}"
+
+
+@pytest.mark.parametrize("phases", [1, 4])
+def test_rtcp_is_the_same_bytes_at_the_same_times_with_and_without_supervisors(phases: int) -> None:
+    """Invariants 1 and 2, for reports: in monitor everybody's, in whisper the customer's."""
+    seeds = range(10)
+    alone = world(seeds, (), phases=phases, frames=600)
+    monitored = world(seeds, (Mode.MONITOR,), phases=phases, frames=600)
+    whispered = world(seeds, PRIVATE, phases=phases, frames=600)
+    extra = 0
+    for number, script in alone.conversations.items():
+        assert len(script.reports[CUSTOMER]) >= 2, f"seed {script.seed}"
+        other = monitored.conversations[number]
+        extra += sum(len(other.reports[local]) for local in SUPERVISORS)
+        for local, reports in script.reports.items():
+            assert other.reports[local] == reports, f"seed {script.seed}, seat {local}"
+        customers = whispered.conversations[number].reports[CUSTOMER]
+        assert customers == script.reports[CUSTOMER], f"seed {script.seed}"
+    assert extra > len(seeds), "the supervisors got hardly any reports: this proves little"
 
 
 def test_nothing_of_a_supervisor_reaches_a_customer_outside_barge_and_takeover() -> None:
