@@ -47,6 +47,7 @@ from .server.supervising import Supervision
 from .sip.authentication import Credential
 from .sip.credentials import Secret
 from .supervision import Fate, Mode, Role
+from .transports import StreamLimits, TlsConfig
 
 __version__ = "0.1.0"
 
@@ -86,8 +87,10 @@ __all__ = [
     "RtpmixError",
     "Secret",
     "Server",
+    "StreamLimits",
     "Supervision",
     "SupervisionEvent",
     "SupervisionRefused",
+    "TlsConfig",
     "UsageError",
 ]

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 from .errors import UsageError
 from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
+from .transports import SECURE, Listen, StreamLimits, TlsConfig, check_address
+
+__all__ = ["Config", "Listen", "StreamLimits", "TlsConfig"]
 
 CODECS = ("PCMU", "PCMA")
-TRANSPORTS = ("udp", "tcp")
 PORTS_PER_LEG = 2  # RTP on the even port, RTCP on the odd one above it (RFC 3550 section 11)
-
-
-class Listen(NamedTuple):
-    """One parsed entry of `Config.sip_listen`."""
-
-    transport: str  # "UDP" or "TCP"
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Listen:
-        """Read ``"udp:192.0.2.1:5060"``; an IPv6 address stands in brackets."""
-        transport, _, rest = text.partition(":")
-        host, _, port = rest.rpartition(":")
-        if transport.lower() not in TRANSPORTS or not host or not port.isdecimal():
-            raise UsageError(f"sip_listen entry {text!r} is not 'udp:ADDRESS:PORT' or 'tcp:...'")
-        host = host.removeprefix("[").removesuffix("]")
-        _check_address("sip_listen", host)
-        if int(port) > 65535:
-            raise UsageError(f"sip_listen entry {text!r}: a port is at most 65535")
-        return cls(transport.upper(), host, int(port))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +25,16 @@ class Config:
     Parameters
     ----------
     sip_listen
-        Where to listen for SIP: ``"udp:ADDRESS:PORT"`` or ``"tcp:ADDRESS:PORT"`` each. Port 0
-        takes a free one; `Server.sip_address` tells which.
+        Where to listen for SIP: ``"udp:ADDRESS:PORT"``, or with ``tcp:``, ``tls:``, ``ws:`` or
+        ``wss:``; an IPv6 address stands in brackets. Port 0 takes a free one;
+        `Server.sip_address` tells which.
+    tls
+        Certificates, for ``tls:`` and ``wss:`` listeners and for calls over TLS.
+    websocket_origins
+        Web pages whose scripts may connect by ``ws:`` and ``wss:``, as
+        ``"https://phone.example.com"``; ``"*"`` lets any page. Others get 403.
+    stream_limits
+        What is borne from connections.
     media_address
         The address for RTP, put into SDP. None: for each peer, the address this machine reaches
         it from.
@@ -99,6 +86,9 @@ class Config:
     """
 
     sip_listen: tuple[str, ...] = ("udp:0.0.0.0:5060", "tcp:0.0.0.0:5060")
+    tls: TlsConfig | None = None
+    websocket_origins: tuple[str, ...] = ()
+    stream_limits: StreamLimits = field(default_factory=StreamLimits)
     media_address: str | None = None
     rtp_ports: range = range(20000, 40000)
     codecs: tuple[str, ...] = CODECS
@@ -123,10 +113,9 @@ class Config:
     def __post_init__(self) -> None:
         if isinstance(self.sip_listen, str):
             raise UsageError("sip_listen is a tuple of entries: write ('udp:0.0.0.0:5060',)")
-        for entry in self.sip_listen:
-            Listen.parse(entry)
+        _check_listens(self)
         if self.media_address is not None:
-            _check_address("media_address", self.media_address)
+            check_address("media_address", self.media_address)
         _check_ports(self.rtp_ports)
         unknown = [codec for codec in self.codecs if codec not in CODECS]
         if unknown or not self.codecs:
@@ -159,11 +148,17 @@ class Config:
         return tuple(Listen.parse(entry) for entry in self.sip_listen)
 
 
-def _check_address(name: str, text: str) -> None:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise UsageError(f"{name} {text!r} is not an IP address; names are not resolved") from None
+def _check_listens(config: Config) -> None:
+    transports = {listen.transport for listen in config.listens}
+    if transports & set(SECURE) and config.tls is None:
+        raise UsageError("sip_listen names tls: or wss: but there is no certificate: set tls")
+    if isinstance(config.websocket_origins, str):
+        raise UsageError("websocket_origins is a tuple: write ('https://phone.example.com',)")
+    if transports & {"WS", "WSS"} and not config.websocket_origins:
+        raise UsageError(
+            "ws: and wss: are for web pages, and websocket_origins names none: "
+            "name their origins, or '*' for any"
+        )
 
 
 def _check_digest(config: Config) -> None:

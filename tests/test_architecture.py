@@ -31,13 +31,14 @@ CORE = {
     "recorder": {"errors", "rtp"},
 }
 SHELL = {
-    "config": {"errors", "sip"},  # how a user's secret is kept
+    "transports": {"errors"},
+    "config": {"errors", "sip", "transports"},  # sip: how a user's secret is kept
     "events": {"errors", "mixer", "supervision"},
     "replay": {"errors", "mixer", "recorder"},
-    "server": {*CORE, "config", "events"},
+    "server": {*CORE, "config", "events", "transports"},
     "testing": {*CORE, "config", "events", "server", "rtpmix"},
     "lab": {*CORE, "config", "events", "replay", "rtpmix", "testing"},
-    "__init__": {*CORE, "config", "events", "server"},
+    "__init__": {*CORE, "config", "events", "server", "transports"},
 }
 MAY_IMPORT = CORE | SHELL
 

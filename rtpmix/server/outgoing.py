@@ -13,6 +13,7 @@ from ..sip import events as sip
 from ..sip.authentication import Credential
 from ..sip.flow import Address, Flow
 from ..sip.registrar import Binding
+from ..sip.routing import default_port, uri_transport
 from ..sip.uri import SipUri, parse_uri
 from .leg import Leg
 from .scope import current_scope
@@ -20,8 +21,6 @@ from .scope import current_scope
 if TYPE_CHECKING:
     from .media_session import MediaSession
     from .switchboard import Switchboard
-
-DEFAULT_PORT = 5060
 
 # Phones that know one of these answer by themselves; the others ring.
 AUTO_ANSWER = (
@@ -40,8 +39,8 @@ class Destination:
 
     uri: str
     flow: Flow
-    credentials: Credential | None = None
     binding: Binding | None = None
+    credentials: Credential | None = None
 
     @property
     def routes(self) -> tuple[tuple[str, str], ...]:
@@ -64,8 +63,6 @@ def parse_target(target: str) -> SipUri:
         raise UsageError(f"{target!r} is not a SIP URI ({error}); write sip:user@host") from error
     if not isinstance(uri, SipUri):
         raise UsageError(f"{target!r} is not a SIP URI; write sip:user@host")
-    if uri.scheme == "sips":
-        raise UsageError(f"{target!r} asks for TLS, which this server does not speak yet")
     return uri
 
 
@@ -87,17 +84,18 @@ async def resolve(board: Switchboard, uri: SipUri) -> list[list[Destination]]:
         devices: dict[object, list[Destination]] = {}
         for binding in bindings:
             device = binding.instance if binding.is_outbound else binding
-            destination = Destination(str(binding.contact), binding.flow, binding=binding)
+            destination = Destination(str(binding.contact), binding.flow, binding)
             devices.setdefault(device, []).append(destination)
         return list(devices.values())
-    transport = (uri.parameter("transport") or "udp").upper()
-    remote = await _address(uri)
+    transport = uri_transport(uri) or "UDP"
+    remote = await _address(uri, default_port(transport))
+    flow = board.flow_to(transport, remote, uri.host.lower())
     credentials = board.config.credentials.get(uri.host.lower())
-    return [[Destination(str(uri), board.flow_to(transport, remote), credentials)]]
+    return [[Destination(str(uri), flow, None, credentials)]]
 
 
-async def _address(uri: SipUri) -> Address:
-    port = uri.port or DEFAULT_PORT
+async def _address(uri: SipUri, port: int) -> Address:
+    port = uri.port or port
     try:
         ipaddress.ip_address(uri.host)
     except ValueError:

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..sip.authentication import Credential
 from .bridge import Bridge
 from .bus import EventBus, Subscription
+from .certificates import CertificateWatch
 from .incoming import Handler
 from .leg import Leg
 from .location import LocationStore, SqliteLocations
@@ -20,8 +21,10 @@ from .media_host import MediaHost
 from .outgoing import place_call
 from .scope import current_scope
 from .sip_shell import SipShell
+from .sip_stream import StreamTransports
 from .switchboard import Switchboard
 from .thread_host import ThreadHost
+from .tls import TlsContexts
 
 GOODBYE_S = 2.0  # how long a closing server waits for the answers to its BYEs
 
@@ -62,6 +65,8 @@ class Server:
         self.config = config if config is not None else Config()
         self._host = media_host
         self._locations = locations
+        self._certificates: TlsContexts | None = None
+        self._watch: CertificateWatch | None = None
         self._handler: Handler | None = None
         self._board: Switchboard | None = None
         self._closing: asyncio.Event | None = None
@@ -93,9 +98,18 @@ class Server:
         host = self._host or ThreadHost(
             media_address=self.config.media_address or "0.0.0.0", ports=self.config.rtp_ports
         )
+        if self.config.tls is not None:
+            self._certificates = TlsContexts(self.config.tls)
+            self._watch = CertificateWatch(self._certificates, self.config.tls.watch_s)
         board = Switchboard(self.config, host)
         board.handler = self._handler
-        shell = SipShell(board.agent, board.on_sip)
+        streams = StreamTransports(
+            asyncio.get_running_loop(),
+            self.config.stream_limits,
+            self._certificates,
+            self.config.websocket_origins,
+        )
+        shell = SipShell(board.agent, board.on_sip, streams)
         shell.on_flow_closed = board.flow_closed
         try:
             await self._load_locations(board)
@@ -107,6 +121,8 @@ class Server:
             raise
         board.shell = shell
         self._board = board
+        if self._watch is not None:
+            self._watch.start()
         self._closing = asyncio.Event()
 
     async def _load_locations(self, board: Switchboard) -> None:
@@ -141,6 +157,8 @@ class Server:
         await self._settle(board)
         await board.host.stop()
         await board.open_shell.close()
+        if self._watch is not None:
+            await self._watch.stop()
         await board.off_loop(board.directory.close)
         board.bus.close()
 
@@ -260,6 +278,21 @@ class Server:
         """Where events are published; for callbacks instead of `events`."""
         return self._started().bus
 
+    async def reload_certificates(self) -> None:
+        """Read the files of `Config.tls` again, for connections from now on; open ones stay.
+
+        Changed files are also noticed without it, within `TlsConfig.watch_s`.
+
+        Raises
+        ------
+        UsageError
+            When a file is bad; the certificates in use stay in use.
+        """
+        certificates = self._certificates
+        if certificates is None:
+            raise UsageError("this server has no certificates: start one with Config.tls")
+        await self._started().off_loop(certificates.reload)
+
     @property
     def sip_address(self) -> str:
         """The first SIP address, "192.0.2.1:5060", with the port really bound."""
@@ -280,6 +313,8 @@ class Server:
             "handlers": len(board.handlers),
             "sip": board.agent.snapshot(),
             "sip_unsent": board.open_shell.unsent,
+            "streams": board.open_shell.streams.snapshot(),
+            "certificates": self._certificates.snapshot() if self._certificates else {},
             "media": board.host.snapshot(),
             "recording": board.recorders.snapshot(),
             "logins": board.directory.snapshot(),

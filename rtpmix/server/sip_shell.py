@@ -13,12 +13,12 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from ..config import Listen
 from ..errors import UsageError
-from ..sip.events import Event
+from ..sip.events import AliasOffered, Event, StreamBroken
 from ..sip.flow import Address, Flow, Outgoing
 from ..sip.user_agent import UserAgent
-from .sip_stream import StreamTransports
+from ..transports import Listen
+from .sip_stream import Progress, StreamTransports
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +84,22 @@ class SipShell:
         The user agent to pump.
     on_event
         Called with each of its events, in order, on the loop.
+    streams
+        Carries everything but UDP; None takes one without TLS.
     """
 
-    def __init__(self, agent: UserAgent, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        agent: UserAgent,
+        on_event: Callable[[Event], None],
+        streams: StreamTransports | None = None,
+    ) -> None:
         self.agent = agent
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._datagrams: list[_Datagrams] = []
-        self._streams = StreamTransports(self._loop, self)
+        self.streams = streams or StreamTransports(self._loop)
+        self.streams.user = self
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._pumping = False
@@ -121,16 +129,21 @@ class SipShell:
             )
             self._datagrams.append(protocol)
         else:
-            await self._streams.listen(listen.host, listen.port)
+            await self.streams.listen(listen)
 
     @property
     def addresses(self) -> list[Listen]:
         """Where the shell listens, with the ports really bound."""
         udp = [Listen("UDP", *protocol.local) for protocol in self._datagrams]
-        return udp + [Listen("TCP", host, port) for host, port in self._streams.local]
+        return udp + self.streams.local
 
-    def flow_to(self, transport: str, remote: Address) -> Flow:
+    def flow_to(self, transport: str, remote: Address, name: str = "") -> Flow:
         """Return the flow for a new request to ``remote``.
+
+        Parameters
+        ----------
+        name
+            What the certificate of a TLS peer must prove.
 
         Raises
         ------
@@ -139,7 +152,8 @@ class SipShell:
         """
         for listen in self.addresses:
             if listen.transport == transport and (":" in listen.host) == (":" in remote[0]):
-                return Flow(transport, remote, self._advertised((listen.host, listen.port), remote))
+                local = self._advertised((listen.host, listen.port), remote)
+                return Flow(transport, remote, local, 0, name)
         raise UsageError(
             f"no {transport} listener reaches {remote[0]}: add one to Config.sip_listen"
         )
@@ -171,9 +185,16 @@ class SipShell:
         self.agent.receive_datagram(data, flow, self._loop.time())
         self.pump()
 
-    def stream_received(self, data: bytes, flow: Flow) -> None:
+    def stream_received(self, data: bytes, flow: Flow) -> Progress:
         """Take bytes from a connection."""
         self.agent.receive_stream(data, flow, self._loop.time())
+        progress = Progress(*self.agent.stream_progress(flow))
+        self.pump()
+        return progress
+
+    def message_received(self, data: bytes, flow: Flow) -> None:
+        """Take one message from a WebSocket."""
+        self.agent.receive_message(data, flow, self._loop.time())
         self.pump()
 
     def stream_closed(self, flow: Flow) -> None:
@@ -201,6 +222,12 @@ class SipShell:
                 event = self.agent.next_event()
                 if event is None:
                     break
+                if isinstance(event, AliasOffered):
+                    self.streams.alias(event.flow, event.address)
+                    continue
+                if isinstance(event, StreamBroken):
+                    self.streams.close_flow(event.flow)
+                    continue
                 try:
                     self._on_event(event)
                 except Exception:
@@ -213,7 +240,7 @@ class SipShell:
     def _send(self, outgoing: Outgoing) -> None:
         flow = outgoing.flow
         if flow.transport != "UDP":
-            self._streams.send(flow, outgoing.data)
+            self.streams.send(flow, outgoing.data)
             return
         for protocol in self._datagrams:
             if protocol.transport is None or protocol.local[1] != flow.local[1]:
@@ -246,4 +273,4 @@ class SipShell:
         for protocol in self._datagrams:
             if protocol.transport is not None:
                 protocol.transport.close()
-        await self._streams.close()
+        await self.streams.close()

@@ -152,9 +152,9 @@ class Switchboard:
             raise UsageError("start the server first: async with Server(...) as server")
         return self.shell
 
-    def flow_to(self, transport: str, remote: Address) -> Flow:
-        """Return the flow for a request to ``remote``."""
-        return self.open_shell.flow_to(transport, remote)
+    def flow_to(self, transport: str, remote: Address, name: str = "") -> Flow:
+        """Return the flow for a request to ``remote``, which must prove ``name`` with TLS."""
+        return self.open_shell.flow_to(transport, remote, name)
 
     @staticmethod
     def own_uri(flow: Flow) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from ..errors import CapacityError, UsageError
 from .authentication import Authentication, Credentials
 from .core import Core, Header
+from .dialog import is_secure
 from .flow import Flow
 from .headers import Headers
 from .session import Session
@@ -61,7 +62,7 @@ class CallCommands:
             flow,
             from_uri,
             from_name,
-            (core.contact(flow), *core.capabilities, *headers),
+            (core.contact(flow, secure=is_secure(target)), *core.capabilities, *headers),
             body,
             content_type if body else None,
         )

@@ -114,16 +114,30 @@ class Core:
         self._number += 1
         return self._number
 
-    def contact(self, flow: Flow) -> Header:
-        """Return our Contact for messages over that flow."""
-        transport = "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
-        return "Contact", f"<sip:{self.config.contact_user}@{sent_by(flow)}{transport}>"
+    def contact(self, flow: Flow, *, secure: bool = False) -> Header:
+        """Return our Contact for messages over that flow.
+
+        Parameters
+        ----------
+        secure
+            The request is for a sips URI: so is the Contact (RFC 3261 sections 8.1.1.8 and
+            12.1.1). Without, ``transport=tls`` says what everybody understands, though section
+            26.2.2 deprecates it.
+        """
+        # RFC 7118 section 5.2: "ws" is the one parameter for WS and WSS; the scheme says which.
+        name = {"UDP": "", "WSS": "ws", "TLS": "" if secure else "tls"}.get(
+            flow.transport, flow.transport.lower()
+        )
+        scheme, transport = "sips" if secure else "sip", f";transport={name}" if name else ""
+        return "Contact", f"<{scheme}:{self.config.contact_user}@{sent_by(flow)}{transport}>"
 
     # ------------------------------------------------------------------ requests
 
     def via(self, flow: Flow, branch: str) -> Header:
-        """Return the Via of a request over that flow; ``rport`` is RFC 3581."""
-        return "Via", f"SIP/2.0/{flow.transport} {sent_by(flow)};branch={branch};rport"
+        """Return the Via of a request over that flow; ``rport`` is RFC 3581, ``alias`` RFC 5923."""
+        # RFC 5923 section 8.1: the server may use this connection for its own requests.
+        alias = ";alias" if flow.transport == "TLS" else ""
+        return "Via", f"SIP/2.0/{flow.transport} {sent_by(flow)};branch={branch};rport{alias}"
 
     def new_branch(self) -> str:
         """Return a branch with the magic cookie (section 8.1.1.7)."""

@@ -168,6 +168,11 @@ class Dialog:
         routes.append(f"<{self.remote_target}>")
         return request_uri_text(first.uri), [("Route", ", ".join(routes))]
 
+    @property
+    def secure(self) -> bool:
+        """True where the other side is a sips URI, so that our Contact must be one too."""
+        return isinstance(self.remote_target, SipUri) and self.remote_target.scheme == "sips"
+
     def next_hop(self) -> Flow:
         """Return the flow for a request in this dialog (section 8.1.2)."""
         hop = self.route_set[0].uri if self.route_set else self.remote_target
@@ -180,6 +185,11 @@ def request_uri_text(uri: SipUri | OpaqueUri) -> str:
         return str(uri)
     kept = tuple(item for item in uri.parameters if item[0] != "method")
     return str(replace(uri, parameters=kept, headers=()))
+
+
+def is_secure(target: str) -> bool:
+    """Tell whether a URI as text is a sips URI."""
+    return target.lstrip(" <")[:5].lower() == "sips:"
 
 
 def _is_loose(route: NameAddr) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from .core import Core
+from .events import AliasOffered
 from .flow import Flow
 from .message import MessageError, Request, mark_received, parse_message, respond
 from .pending import PendingRequest
 from .refusal import options_answer, refusal_of
-from .routing import response_flow
+from .routing import SECURE_PORT, response_flow
 from .session import Session
 from .transaction import Input
 from .uas import IncomingCall
@@ -68,6 +69,7 @@ class Dispatcher:
         if refusal is not None:
             core.refuse(request, flow, refusal.status, refusal.reason, refusal.headers)
         elif tag is None:
+            self._offer_alias(request, flow)
             self._receive_outside(request, flow, now)
         elif usage is None:
             core.refuse(request, flow, 481)
@@ -94,6 +96,13 @@ class Dispatcher:
         else:
             transaction = core.layer.accept_request(request, flow)
             IncomingCall(core, request, transaction, flow, now)
+
+    def _offer_alias(self, request: Request, flow: Flow) -> None:
+        """Tell of a client that takes requests over its own connection (RFC 5923 section 8.2)."""
+        via = request.via
+        if flow.transport == "TLS" and any(name == "alias" for name, _ in via.parameters):
+            address = (flow.remote[0], via.port or SECURE_PORT)
+            self._core.events.append(AliasOffered(flow, address))
 
     def _is_full(self) -> bool:
         return len(self._core.layer) >= self._core.config.max_transactions

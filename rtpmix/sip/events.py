@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .flow import Flow
+from .flow import Address, Flow
 from .message import Request, Response
 
 
@@ -150,6 +150,17 @@ class SubscriptionEnded(Event):
 
     subscription: int
     cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AliasOffered(Event):
+    """A client offers its connection for requests to ``address`` (RFC 5923).
+
+    Take that only for names that its certificate proves.
+    """
+
+    flow: Flow
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,18 @@ Address = tuple[str, int]
 
 
 class Flow(NamedTuple):
-    """One path to a peer: a UDP address pair, or a TCP connection.
+    """One path to a peer: a UDP address pair, or a connection.
 
     ``connection`` is the shell's number of an open connection; 0 means UDP, or, for a stream
-    transport, "any connection to ``remote``, opened if there is none".
+    transport, "any connection to ``remote``, opened if there is none". ``name`` is what the
+    certificate of a TLS peer must prove: the host of the URI that led to it (RFC 5922 section 7.3).
     """
 
-    transport: str  # "UDP" or "TCP"
+    transport: str  # as Via has it: "UDP", "TCP", "TLS", "WS" or "WSS"
     remote: Address
     local: Address
     connection: int = 0
+    name: str = ""
 
     @property
     def reliable(self) -> bool:

@@ -40,12 +40,14 @@ class StreamFramer:
     pings
         Double CRLFs between messages so far; each asks for a single CRLF back (RFC 5626
         section 4.4.1).
+    messages
+        Whole messages so far.
     """
 
-    __slots__ = ("_broken", "_buffer", "_line_ends", "_searched", "pings")
+    __slots__ = ("_broken", "_buffer", "_line_ends", "_searched", "messages", "pings")
 
     def __init__(self) -> None:
-        self.pings = 0
+        self.pings = self.messages = 0
         self._buffer = bytearray()
         self._searched = 0  # no blank line begins before this place in the buffer
         self._line_ends = 0  # CRLFs since the last message
@@ -84,6 +86,7 @@ class StreamFramer:
             if message is None:
                 return messages
             messages.append(message)
+            self.messages += 1
 
     def _skip_line_ends(self) -> None:
         """Drop CRLFs before a message; a pair of them is a keep-alive."""

@@ -60,7 +60,11 @@ class Reinvite(TransactionUser):
             "INVITE",
             branch,
             flow,
-            headers=(core.contact(flow), *core.capabilities, *self._headers),
+            headers=(
+                core.contact(flow, secure=dialog.secure),
+                *core.capabilities,
+                *self._headers,
+            ),
             body=self._body,
             content_type="application/sdp" if self._body else None,
         )

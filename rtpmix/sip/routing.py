@@ -14,6 +14,7 @@ from .headers import Via
 from .uri import OpaqueUri, SipUri
 
 DEFAULT_PORT = 5060
+SECURE_PORT = 5061  # of sips, and of sip over TLS (RFC 3261 section 19.1.2)
 
 # Where a peer can't be reached from outside of its own network: RFC 1918, 6598, 3927, 1122, 4193.
 _INSIDE = [
@@ -75,14 +76,33 @@ def reopened_flow(via_port: int | None, flow: Flow) -> Flow:
     ----------
     RFC 3261 section 18.2.2
     """
-    return flow._replace(remote=(flow.remote[0], via_port or DEFAULT_PORT), connection=0)
+    port = via_port or default_port(flow.transport)
+    return flow._replace(remote=(flow.remote[0], port), connection=0)
+
+
+def default_port(transport: str) -> int:
+    """Return the port of a transport where none is named (RFC 3261 section 18.1.1)."""
+    return SECURE_PORT if transport == "TLS" else DEFAULT_PORT
+
+
+def uri_transport(uri: SipUri) -> str | None:
+    """Return the transport that a URI asks for, as Via has it; None where it asks for none.
+
+    References
+    ----------
+    RFC 3261 sections 19.1.1 and 26.2.2; RFC 7118 section 5.2
+    """
+    named = (uri.parameter("transport") or "").upper()
+    if uri.scheme == "sips":
+        return {"WS": "WSS"}.get(named, "TLS")
+    return named or None
 
 
 def literal_address(uri: SipUri | OpaqueUri) -> Address | None:
     """Return a URI's address, or None where its host is a name."""
     if isinstance(uri, OpaqueUri) or not is_ip_literal(uri.host):
         return None
-    return uri.host, uri.port or DEFAULT_PORT
+    return uri.host, uri.port or default_port(uri_transport(uri) or "UDP")
 
 
 def next_hop_flow(uri: SipUri | OpaqueUri, heard: Flow) -> Flow:
@@ -97,7 +117,7 @@ def next_hop_flow(uri: SipUri | OpaqueUri, heard: Flow) -> Flow:
     address = literal_address(uri)
     if address is None or isinstance(uri, OpaqueUri):
         return heard
-    transport = (uri.parameter("transport") or "UDP").upper()
+    transport = uri_transport(uri) or "UDP"
     if transport != heard.transport:  # our local address belongs to the transport it listens on
         return heard
     if is_inside(address[0]) and not is_inside(heard.remote[0]):

@@ -175,7 +175,8 @@ class Session(TransactionUser):
             self._stop_waiting_for_answer()
             transaction.respond(status, response.to_bytes(), now)
             return
-        fields = (self.core.contact(transaction.flow), *self.core.capabilities, *headers)
+        contact = self.core.contact(transaction.flow, secure=self.dialog.secure)
+        fields = (contact, *self.core.capabilities, *headers)
         response = respond(request, status, headers=fields, body=body, content_type=content_type)
         self._reinvite = self._reinvited_by = None
         self._stop_waiting_for_answer()

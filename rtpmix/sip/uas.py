@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..errors import UsageError
 from .authentication import Authentication
 from .core import Core, Header, Timer
-from .dialog import Dialog
+from .dialog import Dialog, is_secure
 from .events import Cancelled, Invited
 from .flow import Flow
 from .message import Request, respond
@@ -57,6 +57,9 @@ class IncomingCall(TransactionUser):
         transaction.respond(*self._provisional, now)
         core.events.append(Invited(self.number, request, flow))
 
+    def _contact(self) -> Header:
+        return self.core.contact(self._transaction.flow, secure=is_secure(self._request.uri))
+
     # ------------------------------------------------------------------ what the user does
 
     def ring(self, now: float, status: int, headers: Iterable[Header], body: bytes) -> None:
@@ -67,7 +70,7 @@ class IncomingCall(TransactionUser):
             self._request,
             status,
             to_tag=self._dialog.id[1],
-            headers=(self.core.contact(self._transaction.flow), *headers),
+            headers=(self._contact(), *headers),
             body=body,
             content_type="application/sdp" if body else None,
         )
@@ -81,7 +84,7 @@ class IncomingCall(TransactionUser):
             self._request,
             200,
             to_tag=self._dialog.id[1],
-            headers=(core.contact(transaction.flow), *core.capabilities, *headers),
+            headers=(self._contact(), *core.capabilities, *headers),
             body=body,
             content_type="application/sdp" if body else None,
         )

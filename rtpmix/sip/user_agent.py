@@ -106,6 +106,27 @@ class UserAgent(CallCommands):
         for message in messages:
             self._dispatcher.receive(message, flow, now)
 
+    def receive_message(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take one whole message of a connection that knows where messages end: a WebSocket.
+
+        References
+        ----------
+        RFC 7118 sections 5 and 6
+        """
+        self._core.streams.setdefault(flow.connection, StreamFramer())
+        if not data.strip(b"\r\n"):
+            self._core.counters["keep_alives"] += 1
+            if data == b"\r\n\r\n":
+                self._core.layer.transmit(flow, b"\r\n")
+            return
+        self._dispatcher.receive(data, flow, now)
+
+    def stream_progress(self, flow: Flow) -> tuple[int, int]:
+        """Return how many messages and keep-alives a connection has brought, and how many octets
+        of a message that is not whole."""
+        framer = self._core.streams.get(flow.connection)
+        return (framer.messages + framer.pings, framer.buffered) if framer else (0, 0)
+
     def connection_closed(self, flow: Flow, now: float) -> None:
         """Learn that a connection is gone, whoever closed it."""
         self._core.streams.pop(flow.connection, None)
