@@ -6,6 +6,7 @@ Each ``read_...`` takes the lines under one header name and is meant for `Header
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from ..errors import SipParseError
@@ -15,6 +16,9 @@ from .headers import Headers
 
 MAX_VIAS: Final = 100  # more hops than Max-Forwards' usual 70
 MAX_DELTA_SECONDS: Final = 2**32 - 1
+# A phone's Contact and a proxy's Record-Route are the same in every call.
+_REMEMBERED: Final = 1024  # lines
+_LONGEST_REMEMBERED: Final = 256  # characters
 MALFORMED_EXPIRES: Final = 3600  # seconds; RFC 3261 sections 10.2.1.1 and 20.19
 
 
@@ -42,24 +46,31 @@ def read_to(lines: Sequence[str]) -> NameAddr:
 
 
 def read_call_id(lines: Sequence[str]) -> str:
-    call_id = _single(lines, "Call-ID")
+    call_id = lines[0] if len(lines) == 1 else _single(lines, "Call-ID")
     if not is_call_id(call_id):
         raise SipParseError("the Call-ID is malformed", status_hint=400)
     return call_id
 
 
 def read_cseq(lines: Sequence[str]) -> CSeq:
-    return CSeq.parse(_single(lines, "CSeq"))
+    return CSeq.parse(lines[0] if len(lines) == 1 else _single(lines, "CSeq"))
 
 
 def read_contacts(lines: Sequence[str]) -> list[NameAddr]:
     if len(lines) == 1 and lines[0] == "*":
         return []
-    return parse_name_addr_list(lines)
+    return read_name_addrs(lines)
 
 
 def read_name_addrs(lines: Sequence[str]) -> list[NameAddr]:
+    if len(lines) == 1 and len(lines[0]) <= _LONGEST_REMEMBERED:
+        return list(_read_line(lines[0]))
     return parse_name_addr_list(lines)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _read_line(line: str) -> tuple[NameAddr, ...]:
+    return tuple(parse_name_addr_list((line,)))
 
 
 def read_max_forwards(lines: Sequence[str]) -> int | None:

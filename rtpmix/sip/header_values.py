@@ -1,7 +1,6 @@
 """The typed values of header fields: Via, name-addr and CSeq.
 
-Reading checks a value wholly but takes apart only what is asked for: a user agent that answers a
-request needs the tags of From and To, and seldom their URIs.
+Reading checks a value wholly but takes parameters apart only when one is asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from .grammar import (
     split_parameters,
     unquote,
 )
-from .uri import OpaqueUri, SipUri, build_uri, match_uri
+from .uri import OpaqueUri, SipUri, parse_uri
 
 _VIA = re.compile(
     rf"([{TOKEN_CHARACTERS}]++[ \t]*+/[ \t]*+[{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
@@ -111,11 +110,13 @@ class Via(_WithParameters):
         if match is None:
             raise SipParseError("a Via is malformed", status_hint=400)
         protocol, transport, host, port, parameters = match.groups()
-        if protocol != "SIP/2.0":
-            protocol = "".join(protocol.split()).upper()
-        if host[-1] in ADDRESS_ENDS:
-            host = check_host(host)
-        return cls(protocol, transport.upper(), host, int(port) if port else None, parameters)
+        self = cls.__new__(cls)
+        self.protocol = protocol if protocol == "SIP/2.0" else "".join(protocol.split()).upper()
+        self.transport = transport if transport == "UDP" else transport.upper()
+        self.host = check_host(host) if host[-1] in ADDRESS_ENDS else host
+        self.port = int(port) if port else None
+        self._parameters = parameters
+        return self
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
@@ -175,9 +176,9 @@ class NameAddr(_WithParameters):
     RFC 3261 sections 20.10 and 25.1
     """
 
-    __slots__ = ("_name", "_uri")
+    __slots__ = ("_name", "uri")
     _name: str | None  # a quoted name keeps its quotes until asked for
-    _uri: SipUri | OpaqueUri | re.Match[str]  # checked, or built
+    uri: SipUri | OpaqueUri
 
     def __init__(
         self,
@@ -186,7 +187,7 @@ class NameAddr(_WithParameters):
         parameters: Parameters = (),
     ) -> None:
         self._name = None if display_name is None else quote(display_name)
-        self._uri = uri
+        self.uri = uri
         self._parameters = parameters
 
     @classmethod
@@ -198,7 +199,7 @@ class NameAddr(_WithParameters):
         quoted, name, uri, parameters = match.groups()
         self = cls.__new__(cls)
         self._name = quoted or name or None
-        self._uri = match_uri(uri)
+        self.uri = parse_uri(uri)
         self._parameters = parameters
         return self
 
@@ -209,14 +210,6 @@ class NameAddr(_WithParameters):
         if name is None or name[0] == '"':
             return None if name is None else unquote(name)
         return name.strip(" \t") or None
-
-    @property
-    def uri(self) -> SipUri | OpaqueUri:
-        """The party's URI."""
-        uri = self._uri
-        if isinstance(uri, re.Match):
-            uri = self._uri = build_uri(uri)
-        return uri
 
     @property
     def tag(self) -> str | None:

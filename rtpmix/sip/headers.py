@@ -100,8 +100,14 @@ class Headers:
         self._values[key] = [value]
         self._parsed.pop(key, None)
 
-    def set_first(self, name: str, value: str) -> None:
-        """Replace the first value (the first list item, such as the topmost Via)."""
+    def set_first(self, name: str, value: str, typed: Any = None) -> None:
+        """Replace the first value (the first list item, such as the topmost Via).
+
+        Parameters
+        ----------
+        typed
+            What reading the whole header would give now, where the caller has it.
+        """
         key = self._check(name, value)
         values = self._values.get(key)
         if not values:
@@ -109,7 +115,10 @@ class Headers:
         else:
             others = split_commas(values[0])[1:] if key in LIST_HEADERS else []
             values[0] = ", ".join((value, *others))
-        self._parsed.pop(key, None)
+        if typed is None:
+            self._parsed.pop(key, None)
+        else:
+            self._parsed[key] = typed
 
     def copy_lines(self, other: Headers, name: str) -> None:
         """Take over all lines of that name from received headers, as they are."""
@@ -143,10 +152,11 @@ class Headers:
 
     def typed(self, key: str, read: Callable[[Sequence[str]], T]) -> T:
         """Return `read` of the lines under a canonical name; read once until they change."""
-        if key in self._parsed:
+        try:
             return self._parsed[key]  # type: ignore[no-any-return]
-        value = self._parsed[key] = read(self._values.get(key, ()))
-        return value
+        except KeyError:
+            value = self._parsed[key] = read(self._values.get(key, ()))
+            return value
 
     def read_typed(
         self,

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..errors import SipParseError, UsageError
-from .fields import read_content_length, read_essentials
+from .fields import read_content_length, read_essentials, read_vias
 from .grammar import ENCODING_ERRORS, is_token, parse_number
-from .headers import Headers
+from .headers import Headers, Via
 from .reasons import REASONS
 from .request_response import Message, Request, Response, add_content, checked_status
 from .uri import SipUri
@@ -139,13 +139,16 @@ def mark_received(request: Request, source: tuple[str, int]) -> None:
     ----------
     RFC 3261 section 18.2.1; RFC 3581 section 4
     """
-    via = request.via
-    asked = via.rport is not None
+    via, *others = request.headers.typed("Via", read_vias)
+    parameters = dict(via.parameters)
+    asked = "rport" in parameters
     if asked:
-        via = via.with_parameter("rport", str(source[1]))
-    if asked or via.received is not None or via.host != source[0]:
-        via = via.with_parameter("received", source[0])
-    request.headers.set_first("Via", str(via))
+        parameters["rport"] = str(source[1])
+    elif "received" not in parameters and via.host == source[0]:
+        return
+    parameters["received"] = source[0]
+    via = Via(via.protocol, via.transport, via.host, via.port, tuple(parameters.items()))
+    request.headers.set_first("Via", str(via), [via, *others])
 
 
 def _split(data: bytes) -> tuple[str, Headers, bytes | None]:

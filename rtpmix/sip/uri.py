@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ..errors import SipParseError
@@ -37,6 +38,11 @@ _URI = re.compile(rf"{_SIP_URI}|{_OPAQUE_URI}")
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(f"[{UNRESERVED}]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+# The same few URIs come in every message of a call, and in every call of a phone. Both bounds
+# together keep what strangers can make us remember small.
+_REMEMBERED = 4096  # URIs
+_LONGEST_REMEMBERED = 128  # characters
 
 # RFC 3261 section 19.1.4: these never match when only one of two URIs has them.
 _ALWAYS_COMPARED = frozenset(("user", "ttl", "method", "maddr", "transport"))
@@ -167,22 +173,13 @@ def parse_uri(text: str) -> SipUri | OpaqueUri:
     ----------
     RFC 3261 section 25.1 (Request-URI, addr-spec)
     """
-    return build_uri(match_uri(text))
+    return _remembered_uri(text) if len(text) <= _LONGEST_REMEMBERED else _read_uri(text)
 
 
-def match_uri(text: str) -> re.Match[str]:
-    """Check a URI fully, for `build_uri` to make one of it later; `SipParseError` (400)."""
+def _read_uri(text: str) -> SipUri | OpaqueUri:
     match = _URI.fullmatch(text)
     if match is None or ("%" in text and _BAD_ESCAPE.search(text)):
         raise SipParseError("a URI is malformed", status_hint=400)
-    host = match[4]
-    if host is not None and host[-1] in ADDRESS_ENDS:
-        check_host(host)
-    return match
-
-
-def build_uri(match: re.Match[str]) -> SipUri | OpaqueUri:
-    """Make the URI that `match_uri` found good; can't fail."""
     scheme, user, password, host, port, parameters, headers, other_scheme, rest = match.groups()
     if scheme is None:
         return OpaqueUri(other_scheme.lower(), rest)
@@ -195,6 +192,9 @@ def build_uri(match: re.Match[str]) -> SipUri | OpaqueUri:
         _split_parameters(parameters) if parameters else (),
         tuple(_split_headers(headers)) if headers else (),
     )
+
+
+_remembered_uri = lru_cache(maxsize=_REMEMBERED)(_read_uri)
 
 
 def escape_user(text: str) -> str:

@@ -320,3 +320,29 @@ def test_a_source_that_the_peer_wrote_itself_is_not_believed() -> None:
     message = request(INVITE.replace(b";branch", b";received=203.0.113.9;rport=9;branch"))
     mark_received(message, ("192.0.2.7", 5070))
     assert (message.via.received, message.via.rport) == ("192.0.2.7", "5070")
+
+
+def test_what_is_noted_in_the_via_reads_the_same_when_it_is_read_again() -> None:
+    """RFC 3261 section 18.2.1: the accessors follow the text, the Vias below it with them."""
+    below = b"Via: SIP/2.0/UDP a.example, SIP/2.0/TCP b.example:5070;branch=z9hG4bK2\r\n"
+    message = request(INVITE.replace(b"Max-Forwards", below + b"Max-Forwards"))
+    assert [via.host for via in message.vias] == ["pc33.atlanta.com", "a.example", "b.example"]
+    mark_received(message, ("192.0.2.7", 5070))
+    assert message.vias == request(message.to_bytes()).vias
+    assert message.via.received == "192.0.2.7"
+
+
+def test_a_via_with_nothing_to_note_stays_as_it_came() -> None:
+    """RFC 3261 section 18.2.1: received is for a sent-by that is not the source address."""
+    message = request(INVITE.replace(b"UDP pc33.atlanta.com;", b"udp  192.0.2.7 ; "))
+    mark_received(message, ("192.0.2.7", 5070))
+    assert message.headers.get("Via") == "SIP/2.0/udp  192.0.2.7 ; branch=z9hG4bK776asdhds"
+
+
+def test_what_one_reader_does_to_a_list_of_contacts_no_other_sees() -> None:
+    """Values are remembered between messages; lists of them are not shared."""
+    request(INVITE).contacts.clear()
+    first, second = request(INVITE), request(INVITE)
+    first.contacts.clear()
+    first.headers.typed("Contact", list).clear()
+    assert [str(contact.uri) for contact in second.contacts] == ["sip:alice@pc33.atlanta.com"]

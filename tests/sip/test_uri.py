@@ -7,7 +7,15 @@ import dataclasses
 import pytest
 
 from rtpmix.errors import SipParseError
-from rtpmix.sip.uri import OpaqueUri, SipUri, escape_user, parse_uri
+from rtpmix.sip.uri import (
+    _LONGEST_REMEMBERED,
+    _REMEMBERED,
+    OpaqueUri,
+    SipUri,
+    _remembered_uri,
+    escape_user,
+    parse_uri,
+)
 
 
 def sip(text: str) -> SipUri:
@@ -164,3 +172,14 @@ def test_a_uri_is_a_frozen_value() -> None:
         uri.user = "c"  # type: ignore[misc]
     assert str(dataclasses.replace(uri, port=5061)) == "sip:a@b:5061"
     assert len({uri, sip("sip:a@b")}) == 1
+
+
+def test_strangers_can_make_us_remember_only_so_much() -> None:
+    """URIs are remembered between messages: not too many, and no long ones."""
+    for number in range(2 * _REMEMBERED):
+        parse_uri(f"sip:{number}@example.com")
+    before = _remembered_uri.cache_info()
+    assert before.currsize == before.maxsize == _REMEMBERED
+    for number in range(10):
+        parse_uri(f"sip:{number}@{'x' * _LONGEST_REMEMBERED}.example.com")
+    assert _remembered_uri.cache_info() == before
