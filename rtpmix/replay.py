@@ -181,7 +181,7 @@ class _ReplayedBridge:
         if first.get("in_force"):
             settled = first
             for matrix in matrices[1:2]:
-                if (matrix["seats"], matrix["gains"]) == (first["seats"], first["gains"]):
+                if (matrix["seats"], matrix.get("gains")) == (first["seats"], first["gains"]):
                     settled = matrix
             self._settled_at = settled["sample"] + 8 * int(settled["ramp_ms"]) + 2 * FRAME
 
@@ -237,10 +237,14 @@ class _ReplayedBridge:
             self._bridge.gains = np.array(first["gains"], np.float64)
 
     def _begin(self, sample: int) -> None:
-        """Take the newest matrix that took effect by this tick."""
+        """Take the newest matrix that took effect by this tick, and who left without one."""
         while self._next < len(self._matrices) and self._matrices[self._next]["sample"] <= sample:
             matrix = self._matrices[self._next]
             self._next += 1
+            if matrix["event"] == "leaving":
+                self._bridge.leaving.update(matrix["seats"])
+                self._bridge.begin(leave_only=True)
+                continue
             self._bridge.pending = SetMatrix(
                 bridge=self._bridge.number,
                 seats=tuple(matrix["seats"]),
@@ -256,9 +260,13 @@ class _ReplayedBridge:
 
 
 def _matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    """Return the matrices of each bridge by sample; of several at one sample the last counts."""
+    """Return the matrices of each bridge by sample; of several at one sample the last counts.
+
+    In between, the facts of seats that left before a matrix said so.
+    """
     found: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
     for fact in facts:
-        if fact["event"] == "matrix":
-            found[int(fact["bridge"])][int(fact["sample"])] = fact
+        bridge = int(fact.get("bridge", -1))
+        if fact["event"] == "matrix" or (fact["event"] == "leaving" and bridge in found):
+            found[bridge][int(fact["sample"])] = fact
     return {number: [by[at] for at in sorted(by)] for number, by in found.items()}

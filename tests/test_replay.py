@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from rtpmix.mixer.commands import (
+    CloseLeg,
     MatrixCommitted,
     OpenLeg,
     OpenSource,
     Play,
     Record,
+    SeatsLeaving,
     SetMatrix,
 )
 from rtpmix.mixer.engine import Engine
@@ -45,6 +47,7 @@ class Call:
         self.writer = InlineRecordingWriter()
         self.sent: dict[int, Any] = {}
         self.number = 0
+        self.closed: set[int] = set()
         self.noise = np.random.default_rng(seed)
         for leg, (_, codec) in LEGS.items():
             self.engine.submit(
@@ -86,7 +89,7 @@ class Call:
     def run(self, frames: int, *, loss: float = 0.0) -> None:
         for _ in range(frames):
             for leg in LEGS:
-                if self.rng.random() >= loss:
+                if leg not in self.closed and self.rng.random() >= loss:
                     codes = self.noise.integers(0, 256, 160).astype(np.uint8).tobytes()
                     packet = RtpPacket(
                         payload_type=8 if LEGS[leg][1] == "PCMA" else 0,
@@ -107,6 +110,13 @@ class Call:
                 for event in self.engine.take_events():
                     if isinstance(event, MatrixCommitted) and self.writer.snapshot()["captures"]:
                         self.tell(self.sent[event.token], event.at)
+                    elif isinstance(event, SeatsLeaving):
+                        fact = {"event": "leaving", "bridge": 1, "seats": list(event.seats)}
+                        self.writer.event(1, event.at, fact)
+
+    def close(self, leg: int) -> None:
+        self.closed.add(leg)
+        self.engine.submit(CloseLeg(leg))
 
     def finish(self) -> ReplayReport:
         assert self.writer.stop(1).result().sealed
@@ -130,6 +140,25 @@ def test_every_mode_change_replays_bit_for_bit(tmp_path: Path) -> None:
     assert report.equal > 3 * 300
     assert report.seconds_equal >= 3 * 6
     assert report.lines[0].startswith("CONSISTENT")
+
+
+@pytest.mark.parametrize("ramping", [False, True])
+def test_a_leg_that_hangs_up_before_a_matrix_says_so_replays_bit_for_bit(
+    tmp_path: Path, ramping: bool
+) -> None:
+    """It fades out by itself, from the gains in force or from the middle of a ramp."""
+    call = Call(tmp_path / "a", 8)
+    call.record()
+    call.set("monitor")
+    call.run(10)
+    call.set("barge", ramp_ms=100)
+    call.run(2 if ramping else 10)
+    call.close(COACH)
+    call.run(20)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.different == report.unrecorded == report.unsettled == 0
+    assert report.equal > 2 * 30 + 10
 
 
 def test_a_recording_that_begins_in_mid_call_replays_from_the_matrix_in_force(

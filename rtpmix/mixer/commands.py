@@ -172,6 +172,14 @@ class MatrixReached(MixerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SeatsLeaving(MixerEvent):
+    """From ``at`` seats fade out of a bridge without a new matrix: closed, or seated elsewhere."""
+
+    bridge: int
+    seats: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DigitPressed(MixerEvent):
     """A leg's phone sent an RFC 4733 event; told once, at its end (or when it times out)."""
 

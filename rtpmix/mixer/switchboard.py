@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .bridge import Bridge, shape_refusal, without
-from .commands import MatrixCommitted, MatrixReached, MixerEvent, SetMatrix
+from .commands import MatrixCommitted, MatrixReached, MixerEvent, SeatsLeaving, SetMatrix
 from .gains import MAX_RAMP_MS, refusal
 from .layout import Layout, build
 from .rows import FRAME, Kind, Rows
@@ -161,7 +161,10 @@ class Switchboard:
             if command is not None:
                 bridge.leaving.update(set(bridge.seats) - set(command.seats))
             if bridge.leaving:
+                leaving = tuple(seat for seat in bridge.seats if seat in bridge.leaving)
                 bridge.begin(leave_only=True)
+                if leaving:
+                    self._events.append(SeatsLeaving(at, bridge.number, leaving))
                 self.changed(phase)
 
     def _is_ready(self, bridge: Bridge, command: SetMatrix) -> bool:

@@ -102,6 +102,11 @@ class Recording:
         }
         self._writer.event(self.number, sample, fact)
 
+    def leaving(self, sample: int, bridge: int, seats: tuple[int, ...]) -> None:
+        """Note seats that began to fade out before a routing said so."""
+        fact = {"event": "leaving", "bridge": bridge, "seats": list(seats)}
+        self._writer.event(self.number, sample, fact)
+
     def fact(self, sample: int, fact: Fact, who: str) -> None:
         """Note what happened in the conversation."""
         self._writer.event(self.number, sample, {"event": _kebab(fact), "who": who} | _plain(fact))

@@ -312,6 +312,9 @@ class Switchboard:
         elif isinstance(event, media.MatrixCommitted | media.MatrixReached):
             if (bridge_ := self.bridges.get(event.bridge)) is not None:
                 bridge_.router.matrix_event(event)
+        elif isinstance(event, media.SeatsLeaving):
+            if (bridge_ := self.bridges.get(event.bridge)) is not None and bridge_.recording:
+                bridge_.recording.leaving(event.at, event.bridge, event.seats)
         elif isinstance(event, media.CommandRefused):
             logger.error("the mixer refused %s: %s", type(event.command).__name__, event.why)
         elif (leg := self.legs.get(getattr(event, "leg", 0))) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,38 @@ def test_a_whole_call_replays_bit_for_bit(tmp_path: Path) -> None:
     assert report.is_consistent, report.lines
     assert report.different == 0
     assert report.equal > 500
+
+
+def test_a_call_in_which_parties_hang_up_one_by_one_replays_bit_for_bit(tmp_path: Path) -> None:
+    """Whoever hangs up fades out, with or before the matrix that no longer names them."""
+    net = VirtualNet(seed=11, delay_ms=10, jitter_ms=4)
+
+    async def main() -> Path:
+        phones = [
+            TonePhone(f"phone{n}", host=f"192.0.2.{10 * n}", port=5060, frequency=400.0 + 151 * n)
+            for n in range(1, 5)
+        ]
+        async with AsyncExitStack() as stack:
+            server = virtual_server(net, recording_key=tmp_path / "recording.key")
+            await stack.enter_async_context(server)
+            for phone in phones:
+                await stack.enter_async_context(phone)
+            legs = [await server.invite(phone.uri) for phone in phones]
+            bridge = await server.bridge(*legs)
+            recording = await bridge.record(tmp_path / "call")
+            await asyncio.sleep(0.5)
+            phones[3].bye()
+            await asyncio.sleep(0.313)
+            await asyncio.gather(legs[2].hangup(), bridge.set_gain(
+                listener=legs[0], talker=legs[1], gain_db=-6.0
+            ))  # fmt: skip
+            await asyncio.sleep(0.313)
+            return (await recording.stop()).path
+
+    path = run(main(), net, limit=60)
+    report = replay(path, load_key(tmp_path / "recording.key"))
+    assert report.is_consistent, report.lines
+    assert report.equal > 100
 
 
 def test_the_disk_holds_no_plaintext_and_no_key(tmp_path: Path) -> None:
