@@ -184,7 +184,11 @@ class Bridge(Seating):
         supervision.anchor_to(anchor, anchored(self, anchor, agent))
         self._supervisions[supervisor.number] = supervision
         self._seat(supervisor)
-        await self.apply(change, supervision.who)
+        try:
+            await self.apply(change, supervision.who)
+        except BaseException:
+            self.detach(supervisor)  # the caller gets no handle to do it with
+            raise
         return supervision
 
     def detach(self, leg: Leg) -> None:
