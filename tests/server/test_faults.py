@@ -15,7 +15,7 @@ import pytest
 import rtpmix
 from rtpmix.supervision import fold
 from rtpmix.testing import PhoneState, TonePhone, VirtualNet, run
-from rtpmix.testing.servers import HOST, virtual_server
+from rtpmix.testing.servers import virtual_server
 
 AGENT, CUSTOMER, COACH = TONES = (437.0, 1013.0, 1693.0)
 FAULTS = [asyncio.CancelledError, OSError, RuntimeError]
