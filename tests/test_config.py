@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rtpmix import Config, UsageError
+from rtpmix import Config, StreamLimits, TlsConfig, UsageError
 from rtpmix.config import Listen
 
 
@@ -18,6 +18,10 @@ from rtpmix.config import Listen
         ({"sip_listen": ("udp:0.0.0.0",)}, "'udp:ADDRESS:PORT'"),
         ({"sip_listen": ("udp:pbx.example.com:5060",)}, "names are not resolved"),
         ({"sip_listen": ("udp:0.0.0.0:70000",)}, "at most 65535"),
+        ({"sip_listen": ("udp:::1:5060",)}, "in brackets"),
+        ({"sip_listen": ("tls:0.0.0.0:5061",)}, "set tls"),
+        ({"sip_listen": ("ws:0.0.0.0:80",)}, "name their origins"),
+        ({"websocket_origins": "https://phone.example.com"}, "is a tuple"),
         ({"media_address": "here"}, "not an IP address"),
         ({"rtp_ports": range(20000, 20001)}, "at least 2 ports"),
         ({"rtp_ports": range(20000, 30000, 2)}, "at least 2 ports"),
@@ -33,6 +37,32 @@ from rtpmix.config import Listen
 def test_a_wrong_value_is_refused_with_its_remedy(wrong: dict[str, object], remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy):
         Config(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ({"minimum_version": "1.1"}, "RFC 8996"),
+        ({"client_certificates": "maybe"}, "'required' or 'optional'"),
+        ({"watch_s": -1.0}, "0 never looks"),
+    ],
+)
+def test_wrong_tls_is_refused_with_its_remedy(wrong: dict[str, object], remedy: str) -> None:
+    with pytest.raises(UsageError, match=remedy):
+        TlsConfig(certificate="x.pem", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ({"connections": 0}, "at least 1"),
+        ({"message_s": 0.0}, "above 0"),
+        ({"keep_alive_s": -1.0}, "0 sends none"),
+    ],
+)
+def test_a_wrong_limit_is_refused_with_its_remedy(wrong: dict[str, object], remedy: str) -> None:
+    with pytest.raises(UsageError, match=remedy):
+        StreamLimits(**wrong)  # type: ignore[arg-type]
 
 
 def test_the_users_cannot_change_behind_the_configuration() -> None:

@@ -102,12 +102,11 @@ class WebSocketLayer:
 
     def ping(self) -> bytes:
         """Return a ping; the peer's pong is an answer that nothing waits for."""
-        from websockets.exceptions import InvalidState
+        from websockets.protocol import State
 
-        try:
-            self._protocol.send_ping(b"")
-        except InvalidState:
+        if self._protocol.state is not State.OPEN:
             return b""
+        self._protocol.send_ping(b"")
         return b"".join(self._protocol.data_to_send())
 
     def close(self) -> bytes:
