@@ -34,6 +34,9 @@ from .events import (
     RecordingStopped,
     Registered,
     SupervisionEvent,
+    TransferEnded,
+    TransferRefused,
+    TransferStarted,
 )
 from .mixer.commands import LegStats
 from .server.bridge import Bridge
@@ -44,14 +47,16 @@ from .server.playing import Playback
 from .server.recording import Recording
 from .server.server import Server
 from .server.supervising import Supervision
+from .server.transfer_policy import TransferRequest
 from .sip.authentication import Credential
 from .sip.credentials import Secret
-from .supervision import Fate, Mode, Role
+from .supervision import Anchor, Fate, Mode, Role
 from .transports import StreamLimits, TlsConfig
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Anchor",
     "Bridge",
     "BridgeChanged",
     "BridgeClosed",
@@ -92,5 +97,9 @@ __all__ = [
     "SupervisionEvent",
     "SupervisionRefused",
     "TlsConfig",
+    "TransferEnded",
+    "TransferRefused",
+    "TransferRequest",
+    "TransferStarted",
     "UsageError",
 ]

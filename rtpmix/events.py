@@ -116,6 +116,39 @@ class SupervisionEvent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferStarted(Event):
+    """A phone transfers its call; `attended` to somebody it talks with, or talked, already."""
+
+    leg: str
+    bridge: str
+    target: str
+    attended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferEnded(Event):
+    """A transfer is done (`status` 200) or failed; after a failure the call is as it was.
+
+    `by` is the leg that has the place of `leg` now, None where two calls were joined.
+    """
+
+    leg: str
+    bridge: str
+    target: str
+    status: int
+    reason: str
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRefused(Event):
+    """The policy did not let a phone transfer its call there."""
+
+    leg: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStarted(Event):
     """A capture is open and its keys are on disk."""
 

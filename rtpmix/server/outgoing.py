@@ -16,6 +16,7 @@ from ..sip.registrar import Binding
 from ..sip.routing import default_port, uri_transport
 from ..sip.uri import SipUri, parse_uri
 from .leg import Leg
+from .progress import current_progress
 from .scope import current_scope
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class OutgoingCall:
         self._call = 0
         self.flow_failed = False
         self._answer: asyncio.Future[sip.Answered] = asyncio.get_running_loop().create_future()
+        self._on_progress = current_progress.get()
 
     async def place(
         self, *, from_uri: str, from_name: str | None, headers: Sequence[tuple[str, str]]
@@ -188,6 +190,11 @@ class OutgoingCall:
         self._board.pump()
 
     # ------------------------------------------------------ what the server tells
+
+    def progressed(self, event: sip.Progressed) -> None:
+        """It rings there, or something else is said before the answer."""
+        if self._on_progress is not None:
+            self._on_progress(event.response.status, event.response.reason)
 
     def answered(self, event: sip.Answered) -> None:
         """A 2xx came."""

@@ -25,6 +25,7 @@ from .sip_stream import StreamTransports
 from .switchboard import Switchboard
 from .thread_host import ThreadHost
 from .tls import TlsContexts
+from .transfer_policy import TransferPolicy, inside_only
 
 GOODBYE_S = 2.0  # how long a closing server waits for the answers to its BYEs
 
@@ -68,6 +69,7 @@ class Server:
         self._certificates: TlsContexts | None = None
         self._watch: CertificateWatch | None = None
         self._handler: Handler | None = None
+        self._transfer_policy: TransferPolicy = inside_only
         self._board: Switchboard | None = None
         self._closing: asyncio.Event | None = None
 
@@ -103,6 +105,7 @@ class Server:
             self._watch = CertificateWatch(self._certificates, self.config.tls.watch_s)
         board = Switchboard(self.config, host)
         board.handler = self._handler
+        board.extensions.transfers.policy = self._transfer_policy
         streams = StreamTransports(
             asyncio.get_running_loop(),
             self.config.stream_limits,
@@ -178,6 +181,17 @@ class Server:
         if self._board is not None:
             self._board.handler = handler
         return handler
+
+    def on_transfer(self, policy: TransferPolicy) -> TransferPolicy:
+        """Register what says where phones may transfer calls to; usable as a decorator.
+
+        Called with a `TransferRequest`; False refuses with 403. Without one only users of this
+        server and its rooms can be transferred to: a number that costs money has to be allowed.
+        """
+        self._transfer_policy = policy
+        if self._board is not None:
+            self._board.extensions.transfers.policy = policy
+        return policy
 
     async def invite(
         self,
@@ -316,6 +330,7 @@ class Server:
             "streams": board.open_shell.streams.snapshot(),
             "certificates": self._certificates.snapshot() if self._certificates else {},
             "media": board.host.snapshot(),
+            **board.extensions.snapshot(),
             "recording": board.recorders.snapshot(),
             "logins": board.directory.snapshot(),
         }

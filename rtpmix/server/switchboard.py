@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ..config import Config
@@ -23,9 +23,11 @@ from ..sip.registrar import Binding
 from ..sip.throttle import Throttled
 from ..sip.uri import SipUri
 from ..sip.user_agent import UserAgent, UserAgentConfig
+from . import extensions
 from .bridge import Bridge
 from .bus import EventBus
 from .chores import Chores
+from .dtmf_relay import relayed_digit
 from .incoming import Handler, IncomingCall
 from .inline_host import InlineHost
 from .leg import Leg
@@ -39,7 +41,7 @@ from .sip_shell import SipShell
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "REGISTER")
+METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "REGISTER", *extensions.METHODS)
 
 
 class Switchboard:
@@ -75,11 +77,16 @@ class Switchboard:
         self.directory = Directory(config, secret, self._login_throttled)
         self.agent = UserAgent(
             UserAgentConfig(
-                user_agent=config.user_agent, allow=METHODS, max_calls=config.max_calls
+                user_agent=config.user_agent,
+                allow=METHODS,
+                supported=extensions.SUPPORTED,
+                max_calls=config.max_calls,
             ),
             token=self._token,
         )
         self._loop = asyncio.get_running_loop()
+        self._answers: dict[int, asyncio.Future[sip.Responded]] = {}  # by request
+        self.extensions = extensions.Extensions(self)
 
     # ----------------------------------------------------------- for the handles
 
@@ -135,6 +142,20 @@ class Switchboard:
     def unexpect(self, call: int) -> None:
         """Stop handing out the events of a call."""
         self._waiting.pop(call, None)
+
+    def leg_of(self, call: int | None) -> Leg | None:
+        """Return the leg of a call that has been answered, or None."""
+        return self._by_call.get(call or 0)
+
+    async def ask(
+        self, method: str, leg: Leg, headers: Sequence[tuple[str, str]], **body: Any
+    ) -> sip.Responded:
+        """Send a request in a leg's call and return its final response."""
+        number = self.agent.request(method, call=leg.call, headers=headers, now=self.now, **body)
+        answer: asyncio.Future[sip.Responded] = self._loop.create_future()
+        self._answers[number] = answer
+        self.pump()
+        return await answer
 
     def find_bridge(self, name: str) -> Bridge | None:
         """Return the open bridge of that name or id, or None."""
@@ -243,6 +264,19 @@ class Switchboard:
         elif (waiting := self._waiting.pop(event.call, None)) is not None:
             waiting.ended(event)
 
+    def _progressed(self, event: sip.Progressed) -> None:
+        waiting = self._waiting.get(event.call)
+        if isinstance(waiting, OutgoingCall):
+            waiting.progressed(event)
+
+    def _responded(self, event: sip.Responded) -> None:
+        answer = self._answers.pop(event.request, None)
+        if answer is not None and not answer.done():
+            answer.set_result(event)
+
+    def _subscription(self, event: sip.SubscriptionRefreshed | sip.SubscriptionEnded) -> None:
+        self.extensions.subscription(event)
+
     def _acked(self, event: sip.Acked) -> None:
         if (leg := self._by_call.get(event.call)) is not None:
             leg.acked(event)
@@ -264,7 +298,7 @@ class Switchboard:
             self._register(event)
         elif request.method == "INFO" and event.call is not None:
             self._info(event, request)
-        else:
+        elif not self.extensions.requested(event):
             self.agent.respond(event.request, 405, self.now)
 
     def _register(self, event: sip.Requested) -> None:
@@ -294,7 +328,7 @@ class Switchboard:
 
         RFC 6086 section 2 calls this a legacy use: there is no package to negotiate.
         """
-        digit = _relayed_digit(request)
+        digit = relayed_digit(request)
         leg = self._by_call.get(event.call or 0)
         if digit is None or leg is None:
             self.agent.respond(event.request, 415, self.now)
@@ -341,21 +375,6 @@ class Switchboard:
         self.pump()
 
 
-def _relayed_digit(request: Request) -> tuple[str, int] | None:
-    """Return the key and its milliseconds from an ``application/dtmf-relay`` body, or None."""
-    if (request.content_type or "").split(";")[0].strip().lower() != "application/dtmf-relay":
-        return None
-    fields = {}
-    for line in request.body[:512].decode("ascii", "replace").splitlines():
-        name, _, value = line.partition("=")
-        fields[name.strip().lower()] = value.strip()
-    digit = fields.get("signal", "").upper()
-    if len(digit) != 1 or digit not in "0123456789*#ABCD":
-        return None
-    duration = fields.get("duration", "")
-    return digit, int(duration) if duration.isdecimal() and len(duration) < 6 else 160
-
-
 _SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {
     sip.Invited: Switchboard._invited,
     sip.Cancelled: Switchboard._cancelled,
@@ -366,4 +385,8 @@ _SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {
     sip.ReinviteAnswered: Switchboard._reinvite_answered,
     sip.Ended: Switchboard._ended,
     sip.Requested: Switchboard._requested,
+    sip.Progressed: Switchboard._progressed,
+    sip.Responded: Switchboard._responded,
+    sip.SubscriptionRefreshed: Switchboard._subscription,
+    sip.SubscriptionEnded: Switchboard._subscription,
 }

@@ -25,6 +25,8 @@ from .transaction_layer import TransactionLayer
 
 Header = tuple[str, str]
 
+# Requests that tell the peer where we are, beside INVITE: RFC 3515 section 2.2, RFC 6665 8.1.
+TARGET_REFRESH = ("REFER", "SUBSCRIBE", "NOTIFY")
 MAX_FORWARDS = ("Max-Forwards", "70")  # RFC 3261 section 8.1.1.6
 
 
@@ -235,8 +237,15 @@ class Core:
 
         def compose() -> tuple[Request, str, Flow]:
             flow, branch = self.next_hop(dialog), self.new_branch()
+            contact = (self.contact(flow),) if method in TARGET_REFRESH else ()
             request = self.dialog_request(
-                dialog, method, branch, flow, headers=fixed, body=body, content_type=content_type
+                dialog,
+                method,
+                branch,
+                flow,
+                headers=(*contact, *fixed),
+                body=body,
+                content_type=content_type,
             )
             return request, branch, flow
 

@@ -118,7 +118,6 @@ class Subscription(TransactionUser):
 
     def _send(self, document: Document | None, now: float) -> None:
         self._in_flight = True
-        flow = self._core.next_hop(self.dialog)
         body = document(self._version) if document is not None else b""
         self._version += document is not None
         if self._ending is not None:
@@ -126,7 +125,6 @@ class Subscription(TransactionUser):
         else:
             state = f"active;expires={max(0, round(self.expires_at - now))}"
         headers = [
-            self._core.contact(flow),
             ("Event", str(self.event)),
             ("Subscription-State", state),
         ]

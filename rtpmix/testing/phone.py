@@ -27,7 +27,9 @@ from typing import Self
 
 from ..errors import CallFailed, SdpError, UsageError
 from ..sip import events
+from ..sip.dialog_reference import DialogReference
 from ..sip.message import Request
+from ..sip.refer import read_sipfrag, refer_to
 from .audio import Samples, level_db, tones_heard
 from .net import Address
 from .phone_line import Header, PhoneLine
@@ -105,6 +107,8 @@ class TonePhone:
         self.invitation: Request | None = None  # the last INVITE that rang here
         self.progress: list[int] = []  # provisional statuses of the last call we made
         self.end_cause: str | None = None  # of the last call
+        self.requests: list[Request] = []  # other than INVITE, newest last
+        self.responses: dict[str, int] = {}  # method -> what is answered to it, else 200
         self._voice = tone_voice(frequency, level_db=level_db)
         self._codecs = codecs
         self._keep = keep
@@ -266,6 +270,52 @@ class TonePhone:
         """Talk again."""
         await self._reoffer(held=False)
 
+    @property
+    def dialog(self) -> tuple[str, str, str]:
+        """Call-ID, local tag and remote tag of the answered call."""
+        found = self._line.agent.dialog_id(self._call) if self._call is not None else None
+        if found is None:
+            raise UsageError(f"phone {self.user} has no answered call")
+        return found
+
+    async def request(
+        self,
+        method: str,
+        headers: Iterable[Header] = (),
+        *,
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> events.Responded:
+        """Send a request other than INVITE in the answered call; return its final response."""
+        self.check_talking()
+        return await self._line.request_in_call(
+            self._call or 0, method, headers, body=body, content_type=content_type
+        )
+
+    async def transfer(self, target: str, *, replaces: TonePhone | None = None) -> int:
+        """Ask the other side to call somebody (REFER); return the status that answers.
+
+        With ``replaces``, another phone of the same person that talks with the target, the
+        transfer is an attended one. `told` is how it goes on.
+        """
+        reference = None
+        if replaces is not None:
+            call_id, local, remote = replaces.dialog
+            reference = DialogReference(call_id, to_tag=remote, from_tag=local)
+        answer = await self.request("REFER", [("Refer-To", refer_to(target, reference))])
+        return answer.status
+
+    @property
+    def told(self) -> list[int]:
+        """The statuses that NOTIFYs of a transfer have told (RFC 3515 section 2.4.5)."""
+        fragments = (read_sipfrag(each.body) for each in self.requests if each.method == "NOTIFY")
+        return [fragment[0] for fragment in fragments if fragment is not None]
+
+    def check_talking(self) -> None:
+        """Raise a `UsageError` without an answered call."""
+        if self._call is None or self.state is not PhoneState.TALKING:
+            raise UsageError(f"phone {self.user} has no answered call")
+
     async def press(self, digits: str, *, duration_ms: int = 100, pause_ms: int = 100) -> None:
         """Press digits (RFC 4733) and return when all are said."""
         await asyncio.sleep(self.media.press(digits, duration_ms=duration_ms, pause_ms=pause_ms))
@@ -403,7 +453,9 @@ class TonePhone:
             case events.Ended() if event.call == self._call:
                 self._finish(event.cause)
             case events.Requested():
-                self._line.agent.respond(event.request, 200, self._line.now)
+                self.requests.append(event.message)
+                status = self.responses.get(event.message.method, 200)
+                self._line.agent.respond(event.request, status, self._line.now)
             case _:
                 pass
 

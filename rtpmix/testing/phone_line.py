@@ -70,7 +70,12 @@ class PhoneLine:
 
     async def open(self) -> None:
         """Begin to listen."""
-        config = UserAgentConfig(contact_user=self.user, user_agent="rtpmix-testing")
+        config = UserAgentConfig(
+            contact_user=self.user,
+            user_agent="rtpmix-testing",
+            allow=(*UserAgentConfig.allow, "REFER", "NOTIFY", "SUBSCRIBE"),
+            supported=("replaces",),
+        )
         self._agent = UserAgent(config, token=lambda: f"{self._random.getrandbits(96):024x}")
         self._shell = _Shell(self._agent, self._on_event)
         await self._shell.listen([Listen(self.transport, self.host, self.port)])
@@ -197,6 +202,23 @@ class PhoneLine:
         outcome: asyncio.Future[events.Answered | events.Failed] = self.wait_for(number)
         self.pump()
         return await outcome
+
+    async def request_in_call(
+        self,
+        call: int,
+        method: str,
+        headers: Iterable[Header],
+        *,
+        body: bytes,
+        content_type: str | None,
+    ) -> events.Responded:
+        """Send a request in an answered call and return its final response."""
+        number = self.agent.request(
+            method, call=call, headers=headers, body=body, content_type=content_type, now=self.now
+        )
+        answer: asyncio.Future[events.Responded] = self.wait_for(number)
+        self.pump()
+        return await answer
 
     async def _request(
         self, method: str, target: str, headers: list[Header], to_uri: str

@@ -1,0 +1,57 @@
+"""What the server does beyond plain calls: each method to the part that takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..sip import events as sip
+from .referring import Referrals
+from .transfer import Transfers
+
+if TYPE_CHECKING:
+    from .switchboard import Switchboard
+
+METHODS = ("REFER", "NOTIFY", "SUBSCRIBE")
+SUPPORTED = ("replaces", "norefersub")  # option tags, RFC 3891 and RFC 4488
+
+
+class Extensions:
+    """Transfers and what else there is, over one switchboard."""
+
+    def __init__(self, board: Switchboard) -> None:
+        self._board = board
+        self.transfers = Transfers(board)
+        self.referrals = Referrals(board)
+
+    def requested(self, event: sip.Requested) -> bool:
+        """Take a request, and say whether it was one for us."""
+        method = event.message.method
+        if method == "REFER":
+            self.transfers.referred(event, self._board.leg_of(event.call))
+        elif method == "NOTIFY":
+            self.referrals.notified(event)
+        elif method == "SUBSCRIBE":
+            self._subscribe(event)
+        else:
+            return False
+        return True
+
+    def _subscribe(self, event: sip.Requested) -> None:
+        agent, now = self._board.agent, self._board.now
+        if event.call is not None:
+            agent.notifier.receive(event, now)
+            return
+        refusal = agent.notifier.refusal(event, {})
+        if refusal is not None:
+            agent.respond(event.request, refusal.status, now, headers=refusal.headers)
+
+    def subscription(self, event: sip.SubscriptionRefreshed | sip.SubscriptionEnded) -> None:
+        """Take what a watcher did."""
+        if isinstance(event, sip.SubscriptionRefreshed):
+            self.transfers.subscription_refreshed(event)
+        else:
+            self.transfers.subscription_ended(event)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the counters of all parts."""
+        return {"transfers": {"under_way": len(self.transfers), **self.transfers.counters}}
