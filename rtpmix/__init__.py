@@ -37,6 +37,8 @@ from .events import (
     TransferEnded,
     TransferRefused,
     TransferStarted,
+    TrunkFailed,
+    TrunkRegistered,
 )
 from .mixer.commands import LegStats
 from .server.bridge import Bridge
@@ -52,6 +54,7 @@ from .sip.authentication import Credential
 from .sip.credentials import Secret
 from .supervision import Anchor, Fate, Mode, Role
 from .transports import StreamLimits, TlsConfig
+from .trunks import Trunk
 
 __version__ = "0.1.0"
 
@@ -101,5 +104,8 @@ __all__ = [
     "TransferRefused",
     "TransferRequest",
     "TransferStarted",
+    "Trunk",
+    "TrunkFailed",
+    "TrunkRegistered",
     "UsageError",
 ]

@@ -11,6 +11,7 @@ from .errors import UsageError
 from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
 from .transports import SECURE, Listen, StreamLimits, TlsConfig, check_address
+from .trunks import Trunk
 
 __all__ = ["Config", "Listen", "StreamLimits", "TlsConfig"]
 
@@ -73,6 +74,8 @@ class Config:
     credentials
         Host or address of a trunk to the `Credential` that answers its 401 and 407; it goes to no
         other host, since whoever gets an answer may try passwords against it.
+    trunks
+        Each a `Trunk`: providers and PBXs to register with and to call through.
     recording_key
         File that holds the key-encryption key of recordings; made, readable by its owner alone,
         when it does not exist. None: ``~/.config/rtpmix/recording.key``.
@@ -105,6 +108,7 @@ class Config:
     max_expires: int = 3600
     require_login: bool = False
     credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
+    trunks: tuple[Trunk, ...] = ()
     recording_key: Path | str | None = None
     max_calls: int = 5000
     user_agent: str = "rtpmix/0.1.0"
@@ -130,6 +134,10 @@ class Config:
         if not 1 <= self.min_expires <= self.max_expires:
             raise UsageError("expires: give 1 <= min_expires <= max_expires, in seconds")
         _check_digest(self)
+        if len({trunk.name for trunk in self.trunks}) < len(self.trunks):
+            raise UsageError(
+                "two trunks have the same name: Server.invite could not tell them apart"
+            )
         if self.recording_key is not None:
             object.__setattr__(self, "recording_key", Path(self.recording_key))
         # A frozen dataclass should not change through the dict that it was made from.

@@ -198,6 +198,23 @@ class LoginThrottled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkRegistered(Event):
+    """This server is registered with a trunk, or is so again; `registrar` is the one in use."""
+
+    trunk: str
+    registrar: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkFailed(Event):
+    """Every registrar of a trunk has failed, the last of them so; they are tried again."""
+
+    trunk: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventsDropped(Event):
     """This subscriber was too slow: `count` events before this one are missing."""
 

@@ -32,13 +32,14 @@ CORE = {
 }
 SHELL = {
     "transports": {"errors"},
-    "config": {"errors", "sip", "transports"},  # sip: how a user's secret is kept
+    "trunks": {"errors", "sip"},
+    "config": {"errors", "sip", "transports", "trunks"},  # sip: how a user's secret is kept
     "events": {"errors", "mixer", "supervision"},
     "replay": {"errors", "mixer", "recorder"},
-    "server": {*CORE, "config", "events", "transports"},
+    "server": {*CORE, "config", "events", "transports", "trunks"},
     "testing": {*CORE, "config", "events", "server", "rtpmix"},
     "lab": {*CORE, "config", "events", "replay", "rtpmix", "testing"},
-    "__init__": {*CORE, "config", "events", "server", "transports"},
+    "__init__": {*CORE, "config", "events", "server", "transports", "trunks"},
 }
 MAY_IMPORT = CORE | SHELL
 

@@ -42,6 +42,7 @@ class Destination:
     flow: Flow
     binding: Binding | None = None
     credentials: Credential | None = None
+    is_one_of_several: bool = False  # servers of a trunk
 
     @property
     def routes(self) -> tuple[tuple[str, str], ...]:
@@ -207,6 +208,8 @@ class OutgoingCall:
         lost = event.status == FLOW_FAILED or (event.response is None and event.status == 503)
         binding = self._destination.binding
         self.flow_failed = lost and binding is not None and binding.is_outbound
+        if self._destination.is_one_of_several:  # RFC 3263 section 4.3: and no answer at all
+            self.flow_failed = lost or event.status == 503 or event.response is None
         if self.flow_failed and binding is not None:
             self._board.directory.leads_nowhere(self._user or "", binding)
         if not self._answer.done():
@@ -232,6 +235,7 @@ async def place_call(
     timeout_s: float,
     auto_answer: bool,
     credentials: Credential | None,
+    trunk: str | None = None,
 ) -> Leg:
     """Call every contact of ``target`` at once; the first that answers becomes the leg.
 
@@ -240,11 +244,15 @@ async def place_call(
     CallFailed
         With the best failure of all contacts (RFC 3261 section 16.7 step 6), or 408.
     """
+    line = None if trunk is None else board.trunks.find(trunk)
+    if line is not None:
+        target = line.trunk.target(target)
+        caller = caller or line.trunk.address
     uri = parse_target(target)
-    devices = await resolve(board, uri)
+    devices = [await line.destinations(target)] if line is not None else await resolve(board, uri)
     if credentials is not None:
         devices = [[replace(each, credentials=credentials) for each in flows] for flows in devices]
-    user = uri.decoded_user if board.is_local(uri) else None
+    user = uri.decoded_user if line is None and board.is_local(uri) else None
     extra = (*headers, *(AUTO_ANSWER if auto_answer else ()))
     pending = {
         asyncio.ensure_future(_place(board, flows, user, caller, extra)) for flows in devices

@@ -127,6 +127,7 @@ class Server:
         if self._watch is not None:
             self._watch.start()
         self._closing = asyncio.Event()
+        board.trunks.start()
 
     async def _load_locations(self, board: Switchboard) -> None:
         store = self._locations
@@ -157,6 +158,7 @@ class Server:
             await bridge.close()
         await asyncio.gather(*(leg.hangup() for leg in tuple(board.legs.values())))
         await board.recorders.close()
+        await board.trunks.close()
         await self._settle(board)
         await board.host.stop()
         await board.open_shell.close()
@@ -202,6 +204,7 @@ class Server:
         timeout_s: float = 30.0,
         auto_answer: bool = False,
         credentials: Credential | None = None,
+        trunk: str | None = None,
     ) -> Leg:
         """Call somebody, and return the leg once the call is answered.
 
@@ -215,6 +218,8 @@ class Server:
             More headers for the INVITE, as (name, value).
         auto_answer
             Ask the phone to answer by itself (Call-Info, Alert-Info).
+        trunk
+            The name of one of `Config.trunks` to call through; ``target`` may then be a number.
         credentials
             Answer a 401 or 407; by default those of `Config.credentials` for the target's host.
 
@@ -235,6 +240,7 @@ class Server:
             timeout_s=timeout_s,
             auto_answer=auto_answer,
             credentials=credentials,
+            trunk=trunk,
         )
 
     async def bridge(self, *legs: Leg, name: str | None = None) -> Bridge:
@@ -333,6 +339,7 @@ class Server:
             **board.extensions.snapshot(),
             "recording": board.recorders.snapshot(),
             "logins": board.directory.snapshot(),
+            "trunks": board.trunks.snapshot(),
         }
 
     def _started(self) -> Switchboard:

@@ -37,6 +37,7 @@ from .outgoing import OutgoingCall
 from .recording import Recorders
 from .registration import Directory
 from .sip_shell import SipShell
+from .trunk import Trunks
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Switchboard:
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, asyncio.Future[sip.Responded]] = {}  # by request
         self.extensions = extensions.Extensions(self)
+        self.trunks = Trunks(self, config.trunks, self._random)
 
     # ----------------------------------------------------------- for the handles
 
@@ -152,10 +154,13 @@ class Switchboard:
     ) -> sip.Responded:
         """Send a request in a leg's call and return its final response."""
         number = self.agent.request(method, call=leg.call, headers=headers, now=self.now, **body)
-        answer: asyncio.Future[sip.Responded] = self._loop.create_future()
-        self._answers[number] = answer
+        return await self.response_to(number)
+
+    async def response_to(self, request: int) -> sip.Responded:
+        """Send what waits, and return the final response to a request of the agent's."""
+        self._answers[request] = self._loop.create_future()
         self.pump()
-        return await answer
+        return await self._answers[request]
 
     def find_bridge(self, name: str) -> Bridge | None:
         """Return the open bridge of that name or id, or None."""
@@ -198,6 +203,7 @@ class Switchboard:
     def flow_closed(self, flow: Flow) -> None:
         """Forget the phones that could be reached over a connection alone."""
         self.directory.flow_closed(flow)
+        self.trunks.each(lambda line: line.flow_closed(flow.remote))
 
     def challenge(self, request: Request) -> list[tuple[str, str]]:
         """Return the headers that ask for a login; empty without users."""
