@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 from ..errors import SdpError, UsageError
+from .texts import ip_literal, remembered
 
 # What one description may cost. Generous for any phone, small for an attacker.
 MAX_BYTES = 65_535
@@ -297,10 +298,14 @@ class _Level:
             self.unknown.append((kind, value))
 
     def complete(self, media: MediaDescription) -> MediaDescription:
-        return replace(
-            media,
+        return MediaDescription(
+            media.kind,
+            media.port,
+            media.protocol,
+            media.formats,
             connection=self.connection,
             attributes=tuple(self.attributes),
+            port_count=media.port_count,
             optional=tuple(self.optional),
             unknown_lines=tuple(self.unknown),
         )
@@ -342,12 +347,14 @@ def _parse_media(value: str) -> MediaDescription:
     return MediaDescription(kind, port_number, protocol, tuple(formats), port_count=port_count)
 
 
+@remembered
 def _parse_attribute(value: str) -> Attribute | None:
     name, colon, text = value.partition(":")
     name = name.strip()
     return Attribute(name, text if colon else None) if name else None
 
 
+@remembered
 def _parse_rtpmap(value: str) -> RtpMap | None:
     match = _RTPMAP.fullmatch(value.strip())
     if match is None or int(match[1]) > 127:
@@ -363,16 +370,6 @@ def _ordered(lines: Iterable[tuple[str, str]], kinds: str) -> list[tuple[str, st
 
 def _find(attributes: tuple[Attribute, ...], name: str) -> Attribute | None:
     return next((attribute for attribute in attributes if attribute.name == name), None)
-
-
-def ip_literal(address: str) -> IPv4Address | IPv6Address | None:
-    """Read an IP address without brackets; None for anything else, a name above all."""
-    if "%" in address:  # a zone index means something on the sender's machine only
-        return None
-    try:
-        return ip_address(address)
-    except ValueError:
-        return None
 
 
 def _address_type(address: str) -> str:
@@ -391,7 +388,7 @@ def _number(text: str, where: str) -> int:
 
 
 def _is_one_line(value: str) -> bool:
-    return not any(character in value for character in "\r\n\0")
+    return "\r" not in value and "\n" not in value and "\0" not in value
 
 
 def _malformed(kind: str) -> SdpError:

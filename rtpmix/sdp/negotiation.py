@@ -24,7 +24,6 @@ from .description import (
     Origin,
     RtpMap,
     SessionDescription,
-    ip_literal,
 )
 from .stream import (
     CLOCK_HZ,
@@ -36,6 +35,7 @@ from .stream import (
     Direction,
     read_audio,
 )
+from .texts import ip_literal
 
 __all__ = [
     "Capabilities",
@@ -164,6 +164,7 @@ def make_offer(
     """
     audio = _write_audio(
         local,
+        local.direction,
         _formats_to_offer(capabilities, previous),
         capabilities.ptime_ms,
         mux=capabilities.rtcp_mux,
@@ -208,11 +209,10 @@ def answer_offer(
     events = stream.events_payload_type if capabilities.dtmf else None
     mux = capabilities.rtcp_mux and stream.rtcp_mux
     formats = [codec, *([RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else [])]
-    answers[index] = _write_audio(
-        replace(local, direction=said), formats, capabilities.ptime_ms, mux=mux
+    answers[index] = _write_audio(local, said, formats, capabilities.ptime_ms, mux=mux)
+    agreed = _agree(
+        *(stream, codec, said, slots, index), events=events, mux=mux, capabilities=capabilities
     )
-    agreed = _agree(stream, codec, said, events=events, mux=mux, capabilities=capabilities)
-    agreed = replace(agreed, slots=slots, index=index)
     return _describe(local, answers, offer.times), agreed
 
 
@@ -249,13 +249,14 @@ def accept_answer(
     events = theirs.events_payload_type if ours.events_payload_type is not None else None
     mux = ours.rtcp_mux and theirs.rtcp_mux
     said = _meet(ours.direction, theirs.direction)
-    agreed = _agree(theirs, codec, said, events=events, mux=mux, capabilities=capabilities)
+    slots = tuple(StreamSlot.of(each) for each in offer.media)
+    agreed = _agree(
+        *(theirs, codec, said, slots, index), events=events, mux=mux, capabilities=capabilities
+    )
     return replace(
         agreed,
         receive_payload_type=expected.payload_type,
         receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
-        slots=tuple(StreamSlot.of(each) for each in offer.media),
-        index=index,
     )
 
 
@@ -263,6 +264,8 @@ def _agree(
     theirs: AudioStream,
     codec: RtpMap,
     said: Direction,
+    slots: tuple[StreamSlot, ...],
+    index: int,
     *,
     events: int | None,
     mux: bool,
@@ -280,6 +283,8 @@ def _agree(
         rtcp_mux=mux,
         receive_payload_type=codec.payload_type,
         receive_dtmf_payload_type=events,
+        slots=slots,
+        index=index,
     )
 
 
@@ -369,7 +374,7 @@ def _formats_to_offer(capabilities: Capabilities, previous: Negotiated | None) -
 
 
 def _write_audio(
-    local: LocalMedia, formats: list[RtpMap], ptime_ms: int, *, mux: bool
+    local: LocalMedia, direction: Direction, formats: list[RtpMap], ptime_ms: int, *, mux: bool
 ) -> MediaDescription:
     attributes: list[Attribute] = []
     for mapping in formats:
@@ -379,7 +384,7 @@ def _write_audio(
         if mapping.encoding == EVENTS:
             attributes.append(Attribute("fmtp", f"{mapping.payload_type} 0-15"))
     attributes.append(Attribute("ptime", str(ptime_ms)))
-    attributes.append(Attribute(local.direction.value))
+    attributes.append(Attribute(direction.value))
     if mux:
         attributes.append(Attribute("rtcp-mux"))
     numbers = tuple(str(mapping.payload_type) for mapping in formats)

@@ -16,8 +16,8 @@ from .description import (
     MediaDescription,
     RtpMap,
     SessionDescription,
-    ip_literal,
 )
+from .texts import ip_literal
 
 Address = tuple[str, int]
 

@@ -65,8 +65,9 @@ class EventBus:
         """Hand out one event; never blocks."""
         for callback in tuple(self._callbacks):
             callback(event)
-        for subscription in tuple(self._subscriptions):
-            subscription.put(event)
+        if len(self._subscriptions):  # going through an empty weak set costs as much as a full one
+            for subscription in tuple(self._subscriptions):
+                subscription.put(event)
 
     def call(self, callback: Callable[[Event], None]) -> None:
         """Call ``callback`` with every event from now on."""

@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import cast
 
 from ..errors import UsageError
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes: a burst of INVITEs must survive one slow tick of the loop
 
 
+@lru_cache(maxsize=64)  # of this machine's own addresses
 def is_wildcard(host: str) -> bool:
     """Return True for 0.0.0.0 and ::."""
     return ipaddress.ip_address(host).is_unspecified
