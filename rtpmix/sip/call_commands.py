@@ -8,12 +8,13 @@ from typing import TypeVar
 from ..errors import CapacityError, UsageError
 from .authentication import Authentication, Credentials
 from .core import Core, Header
-from .dialog import is_secure
+from .dialog import Dialog, is_secure
 from .flow import Flow
 from .headers import Headers
 from .session import Session
 from .uac import OutgoingCall
 from .uas import IncomingCall
+from .update import PendingOffer, start_update
 
 Usage = TypeVar("Usage", IncomingCall, OutgoingCall, Session)
 Call = IncomingCall | OutgoingCall | Session
@@ -38,6 +39,7 @@ class CallCommands:
         body: bytes = b"",
         content_type: str = "application/sdp",
         credentials: Credentials | None = None,
+        manual_prack: bool = False,
         now: float,
     ) -> int:
         """Call someone and return the call's number.
@@ -53,6 +55,9 @@ class CallCommands:
             and `ack` answers it.
         credentials
             Answer a 401 or 407, to the INVITE and to whatever is sent in the call later on.
+        manual_prack
+            Leave every PRACK to `prack`, so that it can carry an offer. Without, only those are
+            left whose response makes an offer.
         """
         core = self._core
         self._check_capacity()
@@ -62,11 +67,17 @@ class CallCommands:
             flow,
             from_uri,
             from_name,
-            (core.contact(flow, secure=is_secure(target)), *core.capabilities, *headers),
+            (
+                core.contact(flow, secure=is_secure(target)),
+                *core.capabilities,
+                *core.invite_headers,
+                *headers,
+            ),
             body,
             content_type if body else None,
         )
         call = OutgoingCall(core, self._authentication(credentials))
+        call.manual_prack = manual_prack
         call.start(request, branch, flow, now)
         return call.number
 
@@ -95,9 +106,20 @@ class CallCommands:
         status: int = 180,
         headers: Iterable[Header] = (),
         body: bytes = b"",
+        *,
+        reliable: bool | None = None,
     ) -> None:
-        """Send a provisional response to an incoming call."""
-        self._call(call, IncomingCall, "ring").ring(now, status, tuple(headers), body)
+        """Send a provisional response to an incoming call.
+
+        Parameters
+        ----------
+        body
+            The answer, for early media; without an offer in the INVITE an offer, reliably.
+        reliable
+            Wait for a PRACK (RFC 3262), then `Pracked`; None leaves that to the configuration.
+        """
+        incoming = self._call(call, IncomingCall, "ring")
+        incoming.ring(now, status, checked_headers(headers), body, reliable)
 
     def accept(
         self,
@@ -157,6 +179,57 @@ class CallCommands:
         """
         self._any_call(call, "end").hang_up(now, checked_headers(headers))
 
+    # ------------------------------------------------------------------ PRACK and UPDATE
+
+    def prack(self, call: int, now: float, body: bytes = b"", *, tag: str | None = None) -> None:
+        """Acknowledge a provisional response: after `Progressed` with ``needs_prack``.
+
+        Parameters
+        ----------
+        body
+            The answer to its offer; or an offer, which `OfferAnswered` tells the answer to.
+        tag
+            Which of several early dialogs, as in `Progressed`.
+        """
+        self._call(call, OutgoingCall, "acknowledge a response of").prack(now, body, tag)
+
+    def update(
+        self,
+        call: int,
+        now: float,
+        body: bytes = b"",
+        headers: Iterable[Header] = (),
+        *,
+        tag: str | None = None,
+    ) -> None:
+        """Send an UPDATE (RFC 3311), before or after the answer; `OfferAnswered` tells the rest.
+
+        Raises
+        ------
+        UsageError
+            When an UPDATE is under way, when it would offer while another offer is open, or when
+            the peer takes none.
+        """
+        found = self._any_call(call, "update")
+        start_update(found, _dialog_of(found, tag), body, checked_headers(headers), now)
+
+    def answer_offer(
+        self,
+        call: int,
+        status: int,
+        now: float,
+        body: bytes = b"",
+        headers: Iterable[Header] = (),
+    ) -> None:
+        """Answer the UPDATE or PRACK that `Offered` told of."""
+        found = self._any_call(call, "answer an offer in")
+        dialogs = found.dialogs if isinstance(found, OutgoingCall) else [_dialog_of(found, None)]
+        offered = [dialog.exchange.offered for dialog in dialogs]
+        pending = next((half for half in offered if isinstance(half, PendingOffer)), None)
+        if pending is None:
+            raise UsageError(f"call {call} has no offer to answer: wait for Offered")
+        pending.answer(status, now, body, checked_headers(headers))
+
     # ------------------------------------------------------------------ inside
 
     def _call(self, call: int, kind: type[Usage], verb: str) -> Usage:
@@ -194,3 +267,7 @@ def checked_headers(
     checked = tuple(headers)
     Headers((*checked, ("Content-Type", content_type)) if content_type is not None else checked)
     return checked
+
+
+def _dialog_of(call: Call, tag: str | None) -> Dialog:
+    return call.dialog_for(tag) if isinstance(call, OutgoingCall) else call.dialog

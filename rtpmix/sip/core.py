@@ -7,10 +7,10 @@ import hashlib
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import SipParseError, UsageError
+from .agent_config import UserAgentConfig
 from .authentication import CREDENTIAL_HEADERS, AuthenticatedRequest
 from .dialog import Dialog, DialogId, parsed_target, request_uri_text
 from .events import Event
@@ -44,39 +44,6 @@ class Timer(enum.Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, kw_only=True)
-class UserAgentConfig:
-    """What a `UserAgent` says about itself, and its limits.
-
-    Parameters
-    ----------
-    contact_user
-        User part of our Contact.
-    user_agent
-        For the User-Agent header; None leaves it out.
-    allow
-        Methods that are taken. Others that exist get 405, unknown ones 501. What is neither
-        INVITE, ACK, CANCEL, BYE nor OPTIONS comes out as `Requested`.
-    accept
-        Media types of an INVITE's body.
-    supported
-        Option tags that a peer may require.
-    max_calls, max_transactions
-        Above them new requests get 503, without any state kept.
-    ring_timeout
-        Seconds that an INVITE may stay unanswered, in either direction.
-    """
-
-    contact_user: str = "rtpmix"
-    user_agent: str | None = "rtpmix/0.1.0"
-    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "MESSAGE")
-    accept: tuple[str, ...] = ("application/sdp",)
-    supported: tuple[str, ...] = ()
-    max_calls: int = 20_000
-    max_transactions: int = 50_000
-    ring_timeout: float = 180.0
-
-
 class DialogUsage(Protocol):
     """What a dialog's messages are given to."""
 
@@ -106,9 +73,15 @@ class Core:
         self.counters: Counter[str] = Counter()
         self._number = 0
         self._tag_key = token().encode()[:64]
-        allow = ("Allow", ", ".join(config.allow))
-        supported = ("Supported", ", ".join(config.supported))
-        self.capabilities: tuple[Header, ...] = (allow, supported) if config.supported else (allow,)
+        allow = ("Allow", ", ".join(config.methods))
+        supported = ("Supported", ", ".join(config.options))
+        self.capabilities: tuple[Header, ...] = (allow, supported) if config.options else (allow,)
+        # What an INVITE says beside that (RFC 4028 section 7.1, RFC 3262 section 4).
+        expires = ("Session-Expires", str(config.session_expires))
+        self.invite_headers: tuple[Header, ...] = (
+            *([expires] if config.session_expires else []),
+            *([("Require", "100rel")] if config.reliable == "required" else []),
+        )
         self.accept: Header = ("Accept", ", ".join(config.accept))
 
     def next_number(self) -> int:

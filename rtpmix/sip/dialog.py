@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .exchange import Exchange
 from .flow import Flow
 from .headers import NameAddr
 from .message import Request, Response
@@ -38,6 +39,10 @@ class Dialog:
         The flow of the last message in this dialog, for a target that is a name.
     created_call_id
         True where the Call-ID is our own (section 14.1 asks).
+    allows_update
+        True once the other side has said so.
+    exchange
+        Offers and answers in PRACK and UPDATE.
     authentication
         Answers those who challenge our requests; None where we have nothing to prove.
 
@@ -47,9 +52,11 @@ class Dialog:
     """
 
     __slots__ = (
+        "allows_update",
         "authentication",
         "call_id",
         "created_call_id",
+        "exchange",
         "heard",
         "id",
         "local",
@@ -84,6 +91,8 @@ class Dialog:
         self.heard = heard
         self.created_call_id = created_call_id
         self.authentication: Authentication | None = None
+        self.allows_update = False
+        self.exchange = Exchange()
 
     @classmethod
     def from_request(cls, request: Request, local_tag: str, flow: Flow) -> Dialog:
@@ -91,7 +100,7 @@ class Dialog:
 
         The request has been checked: it has one Contact at least.
         """
-        return cls(
+        dialog = cls(
             call_id=request.call_id,
             local=request.to.with_tag(local_tag),
             remote=request.from_,
@@ -102,6 +111,8 @@ class Dialog:
             heard=flow,
             created_call_id=False,
         )
+        dialog.note_allowed(request)
+        return dialog
 
     @classmethod
     def from_response(cls, request: Request, response: Response, flow: Flow) -> Dialog:
@@ -110,7 +121,7 @@ class Dialog:
         A response without a Contact leaves the target where the request was addressed.
         """
         contacts = response.contacts
-        return cls(
+        dialog = cls(
             call_id=response.call_id,
             local=request.from_,
             remote=response.to,
@@ -121,6 +132,8 @@ class Dialog:
             heard=flow,
             created_call_id=True,
         )
+        dialog.note_allowed(response)
+        return dialog
 
     def confirm(self, response: Response, flow: Flow) -> None:
         """Take over what a 2xx changes in an early dialog (section 13.2.2.4)."""
@@ -131,8 +144,15 @@ class Dialog:
     def refresh_target(self, message: Request | Response) -> None:
         """Move the remote target to the Contact of a target refresh (section 12.2)."""
         contacts = message.contacts
+        self.note_allowed(message)
         if contacts:
             self.remote_target = contacts[0].uri
+
+    def note_allowed(self, message: Request | Response) -> None:
+        """Learn from an Allow header whether the other side takes UPDATE (RFC 3311 section 5.1)."""
+        allow = message.allow
+        if allow:
+            self.allows_update = "UPDATE" in allow
 
     def next_sequence(self) -> int:
         """Count up and return the CSeq number for a new request (section 12.2.1.1)."""

@@ -55,6 +55,7 @@ class Progressed(Event):
     call: int
     response: Response
     tag: str | None
+    needs_prack: bool = False  # answer its offer, or make one, with `UserAgent.prack`
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,52 @@ class ReinviteAnswered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Pracked(Event):
+    """The PRACK for a reliable provisional response of ours; its body is the answer to an offer."""
+
+    call: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Offered(Event):
+    """An UPDATE or a PRACK with an offer; answer it with `UserAgent.answer_offer`, at once."""
+
+    call: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered(Event):
+    """Our UPDATE, or the offer in our PRACK, was answered; after a failure the old session stands.
+
+    408 and 503 without a `response` were made up here.
+    """
+
+    call: int
+    method: str  # "UPDATE" or "PRACK"
+    status: int
+    reason: str
+    response: Response | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshDue(Event):
+    """The session timer wants a re-INVITE, as the peer takes no UPDATE (RFC 4028 section 7.4).
+
+    Use `UserAgent.reinvite` with an offer that changes nothing.
+    """
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended(Event):
     """A confirmed dialog is over. Sent once; the call number is then unknown.
 
     `cause` is one of: "remote-bye", "local-bye", "ack-timeout" (no ACK within 64*T1; BYE sent),
+    "prack-timeout" (a provisional response that `accept` waited for was never acknowledged),
+    "cancelled" (CANCEL came while `accept` waited for that), "session-expired" (RFC 4028),
     "dialog-lost" (481 or 408 to a request in the dialog), "transport".
     """
 
@@ -123,7 +166,7 @@ class Requested(Event):
     request: int
     message: Request
     flow: Flow
-    call: int | None = None  # set for a request in a dialog (INFO, MESSAGE, UPDATE ...)
+    call: int | None = None  # set for a request in a dialog (INFO, MESSAGE ...)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .core import Core, Header, UserAgentConfig
+from .agent_config import UserAgentConfig
+from .core import Core, Header
 from .flow import Flow
 from .message import Request
+from .reliable import takes_reliable
+from .session_timer import is_too_small
 from .uri import OpaqueUri, SipUri
 
 # The methods that the IANA registry knows: one of them that we don't take is 405, another is 501
@@ -40,24 +43,27 @@ def refusal_of(request: Request, config: UserAgentConfig) -> Refusal | None:
     RFC 3261 sections 8.2.1, 8.2.2.1, 8.2.2.3 and 8.2.3, in this order
     """
     method = request.method
-    if method not in config.allow:
-        if method in KNOWN_METHODS:
-            return Refusal(405, (("Allow", ", ".join(config.allow)),))
-        return Refusal(501, (("Allow", ", ".join(config.allow)),))
+    if method not in config.methods:
+        status = 405 if method in KNOWN_METHODS else 501
+        return Refusal(status, (("Allow", ", ".join(config.methods)),))
     uri = request.request_uri
     if isinstance(uri, OpaqueUri) and uri.scheme not in _SCHEMES:
         return Refusal(416)
     if request.max_forwards == 0 and method != "OPTIONS" and request.to.tag is None:
         return Refusal(483)
-    unknown = [option for option in request.require if option not in config.supported]
+    unknown = [option for option in request.require if option not in config.options]
     if unknown:
         return Refusal(420, (("Unsupported", ", ".join(unknown)),))
+    if method in ("INVITE", "UPDATE") and is_too_small(request, config):
+        return Refusal(422, (("Min-SE", str(config.min_se)),))
     if method == "INVITE":
         return _refusal_of_invite(request, config)
     return None
 
 
 def _refusal_of_invite(request: Request, config: UserAgentConfig) -> Refusal | None:
+    if config.reliable == "required" and request.to.tag is None and not takes_reliable(request):
+        return Refusal(421, (("Require", "100rel"),))  # RFC 3262 section 3
     if request.body:
         if request.content_type not in config.accept:
             return Refusal(415, (("Accept", ", ".join(config.accept)),))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .authentication import Attempts
 from .core import Acknowledgement, Header, Timer, ack_for_failure
 from .events import ReinviteAnswered
+from .exchange import glare_pause
 from .message import REASONS, Request, Response
 from .timers import SIXTY_FOUR_T1, T1
 from .transaction import Input, Transaction, TransactionUser
@@ -55,6 +56,8 @@ class Reinvite(TransactionUser):
         core, dialog = self._core, self._dialog
         self._attempts += 1
         flow, branch = core.next_hop(dialog), core.new_branch()
+        session = self._session
+        refresh = session.timer.request_headers() if session is not None else ()
         self._request = request = core.dialog_request(
             dialog,
             "INVITE",
@@ -63,6 +66,7 @@ class Reinvite(TransactionUser):
             headers=(
                 core.contact(flow, secure=dialog.secure),
                 *core.capabilities,
+                *refresh,
                 *self._headers,
             ),
             body=self._body,
@@ -103,7 +107,7 @@ class Reinvite(TransactionUser):
         self._core.timers.stop(self, Timer.GIVE_UP)
         if response.status < 300:
             self._accepted(transaction, response, now)
-        elif self._answers_challenge(response):
+        elif self._answers_challenge(response) or self._may_lengthen(response):
             self.send(now)
         elif response.status == 491 and self._may_retry():
             self._core.timers.start(self, Timer.RETRY, now + self._back_off())
@@ -139,6 +143,8 @@ class Reinvite(TransactionUser):
 
     def _done(self, status: int, reason: str, response: Response | None, now: float) -> None:
         session, self._session = self._session, None
+        if session is not None:
+            session.timer.refreshed(response, status, now)
         if session is not None and session.number is not None:
             late_offer = 200 <= status < 300 and not self._body
             session.reinvite_answered(
@@ -155,11 +161,14 @@ class Reinvite(TransactionUser):
             return False
         return authentication.learn(response, self._authentications)
 
+    def _may_lengthen(self, response: Response) -> bool:
+        session = self._session
+        if response.status != 422 or session is None:
+            return False
+        return self._may_retry() and session.timer.lengthen(response)
+
     def _may_retry(self) -> bool:
         return self._session is not None and self._attempts < MAX_ATTEMPTS
 
     def _back_off(self) -> float:
-        """Draw the pause after a 491, in steps of 10 ms; the two sides never draw the same."""
-        if self._dialog.created_call_id:
-            return self._core.random.randint(210, 400) / 100
-        return self._core.random.randint(0, 200) / 100
+        return glare_pause(self._dialog.created_call_id, self._core.random)

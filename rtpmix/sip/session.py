@@ -7,17 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import UsageError
+from .acceptance import Acceptance
 from .core import Acknowledgement, Core, Header, Timer
 from .dialog import Dialog
 from .events import Acked, Ended, ReinviteAnswered, ReinviteCancelled, Reinvited
+from .exchange import Side, retry_header
 from .flow import Flow
 from .message import Request, Response, respond
 from .pending import PendingRequest
 from .refusal import options_answer
 from .reinvite import Reinvite
+from .reliable import ReliableProvisionals
 from .server_transaction import ServerTransaction
-from .timers import SIXTY_FOUR_T1, T1, T2
+from .session_timer import SessionTimer
 from .transaction import NOBODY, TransactionUser
+from .update import Update, receive_update
 
 
 class SessionState(enum.Enum):
@@ -27,50 +31,6 @@ class SessionState(enum.Enum):
     LEAVING = "leaving"  # hung up here, but BYE must wait for the ACK (RFC 3261 section 15)
     SAYING_BYE = "saying BYE"
     OVER = "over"
-
-
-class Acceptance:
-    """Our 2xx to an INVITE, repeated until its ACK comes.
-
-    The transport does not matter: a hop further on may lose the 2xx.
-
-    References
-    ----------
-    RFC 3261 section 13.3.1.4; RFC 6026 section 8.1
-    """
-
-    __slots__ = ("_core", "_data", "_interval", "_session", "_transaction", "sequence")
-
-    def __init__(
-        self, session: Session, transaction: ServerTransaction, sequence: int, data: bytes
-    ) -> None:
-        self._core = session.core
-        self._session = session
-        self._transaction = transaction
-        self.sequence = sequence
-        self._data = data
-        self._interval = T1
-
-    def start(self, now: float) -> None:
-        """Send the 2xx for the first time."""
-        self._transaction.respond(200, self._data, now)
-        self._core.timers.start(self, Timer.REPEAT, now + self._interval)
-        self._core.timers.start(self, Timer.GIVE_UP, now + SIXTY_FOUR_T1)
-
-    def stop(self) -> None:
-        """Be silent: the ACK is here, or nobody waits for it any more."""
-        self._core.timers.stop(self, Timer.REPEAT)
-        self._core.timers.stop(self, Timer.GIVE_UP)
-
-    def timer_fired(self, name: Timer, now: float) -> None:
-        """Repeat the 2xx, or stop waiting."""
-        if name is Timer.GIVE_UP:
-            self.stop()
-            self._session.ack_timed_out(now)
-            return
-        self._interval = min(2 * self._interval, T2)
-        self._core.timers.start(self, Timer.REPEAT, now + self._interval)
-        self._transaction.respond(200, self._data, now)
 
 
 class Session(TransactionUser):
@@ -92,8 +52,10 @@ class Session(TransactionUser):
         "core",
         "dialog",
         "number",
+        "provisionals",
         "referred",
         "state",
+        "timer",
         "unacknowledged",
     )
 
@@ -104,6 +66,8 @@ class Session(TransactionUser):
         self.state = SessionState.CONFIRMED
         self.referred = False  # a REFER has come before: RFC 3515 section 2.4.6
         self.unacknowledged: Acknowledgement | None = None  # a late offer that waits for us
+        self.timer = SessionTimer(self)
+        self.provisionals: ReliableProvisionals | None = None  # of the INVITE, till it is answered
         self._acceptance: Acceptance | None = None
         self._accepted: ServerTransaction | None = None  # the last one, which outlives its ACK
         self._reinvited_by: ServerTransaction | None = None  # until confirmed
@@ -127,7 +91,13 @@ class Session(TransactionUser):
         """Send a 2xx until it is acknowledged."""
         transaction.user = self
         self._accepted = transaction
-        self._acceptance = Acceptance(self, transaction, request.cseq.number, response.to_bytes())
+        self._acceptance = Acceptance(
+            self,
+            transaction,
+            request.cseq.number,
+            response.to_bytes(),
+            offers=bool(response.body) and not request.body,
+        )
         self._acceptance.start(now)
 
     def acknowledge(self, body: bytes) -> None:
@@ -151,6 +121,9 @@ class Session(TransactionUser):
             raise UsageError(
                 f"call {self.number} has a re-INVITE under way: wait for ReinviteAnswered"
             )
+        updating = self.dialog.exchange.updating
+        if isinstance(updating, Update) and (updating.told or updating.following is not None):
+            raise UsageError(f"call {self.number} has an UPDATE under way: wait for OfferAnswered")
         if self.has_invite_from_peer:
             self._deferred = (body, tuple(headers))
             return
@@ -175,8 +148,9 @@ class Session(TransactionUser):
             self._stop_waiting_for_answer()
             transaction.respond(status, response.to_bytes(), now)
             return
+        refresh = self.timer.answer(request, now)
         contact = self.core.contact(transaction.flow, secure=self.dialog.secure)
-        fields = (contact, *self.core.capabilities, *headers)
+        fields = (contact, *self.core.capabilities, *refresh, *headers)
         response = respond(request, status, headers=fields, body=body, content_type=content_type)
         self._reinvite = self._reinvited_by = None
         self._stop_waiting_for_answer()
@@ -214,6 +188,10 @@ class Session(TransactionUser):
             self._receive_reinvite(request, flow, now)
         elif method == "OPTIONS":
             self._answer(request, flow, 200, now, options_answer(self.core, flow))
+        elif method == "UPDATE":
+            receive_update(self, self.dialog, request, flow, now)
+        elif method == "PRACK":
+            self._receive_prack(request, flow, now)
         else:
             PendingRequest(self.core, request, flow, self.number, now)
 
@@ -248,12 +226,21 @@ class Session(TransactionUser):
         # Also where our own BYE is under way: a peer that has said BYE has nothing more to say.
         self._forget()
 
+    def _receive_prack(self, request: Request, flow: Flow, now: float) -> None:
+        """Take a PRACK that our 2xx overtook (RFC 3262 section 3)."""
+        known = self.provisionals
+        found = known is not None and known.acknowledge(request, now) is not None
+        self._answer(request, flow, 200 if found else 481, now)
+
     def _receive_reinvite(self, request: Request, flow: Flow, now: float) -> None:
-        if self._reinvite is not None:
+        exchange = self.dialog.exchange
+        updating = exchange.updating
+        if self._reinvite is not None or exchange.offered is not None:
             # Section 14.2: a second one before our final response to the first.
-            pause = str(self.core.random.randint(0, 10))
-            self._answer(request, flow, 500, now, [("Retry-After", pause)])
-        elif self._reinviting is not None and self._reinviting.in_progress:
+            self._answer(request, flow, 500, now, [retry_header(self.core.random)])
+        elif (self._reinviting is not None and self._reinviting.in_progress) or (
+            isinstance(updating, Update) and updating.offers
+        ):
             self._answer(request, flow, 491, now)
         elif self._acceptance is not None:
             # Our 2xx and its ACK are still on their way: the peer is to come again.
@@ -309,6 +296,25 @@ class Session(TransactionUser):
         else:
             self.lose(now, "ack-timeout")
 
+    def offer_pending(self, dialog: Dialog) -> Side | None:
+        """Tell whose offer in an INVITE, or in an answer to one, is still open."""
+        if self._reinviting is not None and self._reinviting.in_progress:
+            return Side.LOCAL
+        if self._acceptance is not None and self._acceptance.offers:
+            return Side.LOCAL
+        if self._reinvite is not None or self.unacknowledged is not None:
+            return Side.REMOTE
+        return None
+
+    def timer_of(self, dialog: Dialog) -> SessionTimer | None:
+        """Return the session timer."""
+        return self.timer if self.state is SessionState.CONFIRMED else None
+
+    def expire(self, now: float) -> None:
+        """Leave a session that nobody refreshed (RFC 4028 section 10)."""
+        reason = ("Reason", 'SIP;cause=408;text="Session timer expired"')
+        self.lose(now, "session-expired", (reason,))
+
     def reinvite_answered(self, event: ReinviteAnswered, now: float) -> None:
         """Our re-INVITE has its final answer."""
         self._reinviting = None
@@ -316,12 +322,12 @@ class Session(TransactionUser):
         if event.status in (408, 481):
             self.lose(now, "dialog-lost")
 
-    def lose(self, now: float, cause: str) -> None:
+    def lose(self, now: float, cause: str, headers: Iterable[Header] = ()) -> None:
         """End a session that the peer seems to have left (section 12.2.1.2)."""
         if self.state is SessionState.CONFIRMED:
             self._finish(now, cause)
             self._stop_accepting()
-            self.say_bye(now)
+            self.say_bye(now, headers)
 
     # ------------------------------------------------------------------ endings
 
@@ -331,6 +337,8 @@ class Session(TransactionUser):
             self.core.calls.pop(self.number, None)
             self.core.events.append(Ended(self.number, cause, reason))
         self._deferred = None
+        self.timer.stop()
+        self.dialog.exchange.abandon(now)
         self._end_reinvite(487, now)
         if self._reinviting is not None:
             self._reinviting.abandon(now)

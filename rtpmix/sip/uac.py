@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import UsageError
 from .authentication import Attempts, Authentication, add_credentials, once_more
 from .core import Acknowledgement, Core, Header, Timer, ack_for_failure, cancel_for
 from .dialog import Dialog
 from .events import Answered, Failed, Progressed
+from .exchange import Side
 from .flow import Flow
 from .message import REASONS, Request, Response
 from .pending import PendingRequest
 from .refusal import options_answer
+from .reliable import Acknowledger, rseq_of
 from .session import Session
+from .session_timer import FLOOR, SessionTimer, min_se_of
 from .timers import SIXTY_FOUR_T1
 from .transaction import NOBODY, Input, Transaction, TransactionUser
+from .update import receive_update
 
 # Dialogs that one INVITE may make: a proxy forks to a person's telephones, not to a town's.
 MAX_FORKS = 32
@@ -36,10 +41,12 @@ class OutgoingCall(TransactionUser):
         "_cancel_sent",
         "_early",
         "_heard_of",
+        "_min_se",
         "_outcome",
         "_request",
         "_transaction",
         "core",
+        "manual_prack",
         "number",
         "over",
     )
@@ -50,8 +57,10 @@ class OutgoingCall(TransactionUser):
         self._attempts = Attempts()
         self.number = core.next_number()
         core.calls[self.number] = self
+        self.manual_prack = False  # every PRACK is left to the user
         self.over = False  # the user knows how it ended
-        self._early: dict[str, Dialog] = {}  # by remote tag
+        self._early: dict[str, Acknowledger] = {}  # by remote tag
+        self._min_se = FLOOR
         self._acknowledgements: dict[str, Acknowledgement] = {}  # by remote tag
         self._heard_of = False  # a provisional response came, so that CANCEL may go
         self._outcome: tuple[int, str] | None = None  # what it ends with once it is cancelled
@@ -88,40 +97,56 @@ class OutgoingCall(TransactionUser):
         elif response.status < 300:
             self._accepted(response, now)
         elif not self._try_again(response, now):
-            self._fail(response.status, response.reason, response)
+            self._fail(response.status, response.reason, now, response)
 
     def _try_again(self, response: Response, now: float) -> bool:
         """Send the INVITE once more if the response says how (section 8.1.3.5)."""
         authentication = self._authentication
-        if self.over or self._outcome is not None or authentication is None:
+        if self.over or self._outcome is not None:
             return False
-        if not authentication.learn(response, self._attempts):
+        longer = response.status == 422 and self._lengthen(response)
+        known = authentication is not None and authentication.learn(response, self._attempts)
+        if not longer and not known:
             return False
         transaction, flow = self._transaction, self._transaction.flow
         transaction.user = NOBODY  # its end is not the end of the call
-        self._drop_early_dialogs()
+        self._drop_early_dialogs(now)
         self._heard_of = False
         request, branch = once_more(self.core, self._request, flow)
-        add_credentials(request, authentication)
+        if authentication is not None:
+            add_credentials(request, authentication)
+        if longer:
+            seconds = max(self.core.config.session_expires, self._min_se)
+            request.headers.set("Session-Expires", str(seconds))
+            request.headers.set("Min-SE", str(self._min_se))
         self._send(request, branch, flow, now)
+        return True
+
+    def _lengthen(self, response: Response) -> bool:
+        """Take a 422 whose Min-SE is one that was not tried yet (RFC 4028 section 7.3)."""
+        wanted = min_se_of(response)
+        if "Session-Expires" not in self._request.headers or wanted <= self._min_se:
+            return False
+        self._min_se = wanted
         return True
 
     def timed_out(self, transaction: Any, now: float) -> None:
         """Timer B: a 408 of our own (section 13.2.2)."""
-        self._fail(*(self._outcome or (408, REASONS[408])))
+        self._fail(*(self._outcome or (408, REASONS[408])), now)
 
     def transport_failed(self, transaction: Any, now: float) -> None:
         """Nothing could be sent: a 503 of our own (section 8.1.3.1)."""
-        self._fail(503, REASONS[503])
+        self._fail(503, REASONS[503], now)
 
     def transaction_ended(self, transaction: Any, now: float) -> None:
         """No more responses can come: early dialogs are over (section 13.2.2.4)."""
-        self._drop_early_dialogs()
+        self._drop_early_dialogs(now)
 
     def receive_request(self, request: Request, flow: Flow, now: float) -> None:
         """Take a request in an early dialog."""
         core = self.core
-        dialog = self._early.get(request.from_.tag or "")
+        early = self._early.get(request.from_.tag or "")
+        dialog = early.dialog if early is not None else None
         # A callee may not send BYE here (section 15); an INVITE would meet our own (section 14.2).
         status = {"BYE": 481, "INVITE": 491, "OPTIONS": 200}.get(request.method)
         if self.over or dialog is None:
@@ -131,6 +156,8 @@ class OutgoingCall(TransactionUser):
         elif status is not None:
             headers = options_answer(core, flow) if status == 200 else ()
             core.refuse(request, flow, status, headers=headers)
+        elif request.method == "UPDATE":
+            receive_update(self, dialog, request, flow, now)
         else:
             PendingRequest(core, request, flow, self.number, now)
 
@@ -142,7 +169,7 @@ class OutgoingCall(TransactionUser):
         if name is Timer.RING:
             self._cancel(now, (408, REASONS[408]), ())
         else:
-            self._fail(*(self._outcome or (408, REASONS[408])))
+            self._fail(*(self._outcome or (408, REASONS[408])), now)
             self._transaction.handle(Input.TU_GIVES_UP, now)
 
     # ------------------------------------------------------------------
@@ -157,9 +184,69 @@ class OutgoingCall(TransactionUser):
         tag = response.to.tag
         if tag is not None and tag not in self._early and len(self._early) < MAX_FORKS:
             dialog = self._new_dialog(response)
-            self._early[tag] = dialog
+            self._early[tag] = Acknowledger(dialog)
             self.core.dialogs[dialog.id] = self
-        self.core.events.append(Progressed(self.number, response, tag))
+        early = self._early.get(tag or "")
+        rseq = rseq_of(response) if self.core.config.reliable != "off" else None
+        if early is None or rseq is None:
+            self.core.events.append(Progressed(self.number, response, tag))
+        elif early.is_next(rseq):
+            self._acknowledge(early, response, tag, now)
+
+    def _acknowledge(
+        self, early: Acknowledger, response: Response, tag: str | None, now: float
+    ) -> None:
+        """Send the PRACK for a reliable response, unless the user has something to say in it."""
+        exchange = early.dialog.exchange
+        late_offer = bool(response.body) and not self._request.body and not exchange.established
+        if response.body:
+            exchange.established = True
+        by_hand = late_offer or self.manual_prack
+        if by_hand:
+            early.wait(response)
+        else:
+            early.send(self.core, response, self.number, b"", now)
+        self.core.events.append(Progressed(self.number, response, tag, by_hand))
+
+    def prack(self, now: float, body: bytes, tag: str | None = None) -> None:
+        """Send the PRACK that `Progressed` asked for."""
+        waiting = [early for early in self._early.values() if early.waits]
+        if tag is not None:
+            waiting = [early for early in waiting if early.dialog.id[2] == tag]
+        if not waiting:
+            raise UsageError(
+                f"call {self.number} waits for no PRACK: go by Progressed with needs_prack"
+            )
+        waiting[-1].send(self.core, None, self.number, body, now)
+
+    def dialog_for(self, tag: str | None = None) -> Dialog:
+        """Return the early dialog of a tag; without one, the latest whose offer is answered."""
+        dialogs = [early.dialog for early in self._early.values()]
+        if tag is not None:
+            dialogs = [dialog for dialog in dialogs if dialog.id[2] == tag]
+        settled = [dialog for dialog in dialogs if dialog.exchange.established]
+        if not dialogs:
+            raise UsageError(f"call {self.number} has no early dialog: wait for Progressed")
+        return (settled or dialogs)[-1]
+
+    @property
+    def dialogs(self) -> list[Dialog]:
+        """The early dialogs."""
+        return [early.dialog for early in self._early.values()]
+
+    def offer_pending(self, dialog: Dialog) -> Side | None:
+        """Tell whose offer is open: ours until a reliable response answered it."""
+        early = self._early.get(dialog.id[2])
+        if early is not None and early.waits and not self._request.body:
+            return Side.REMOTE
+        return None if dialog.exchange.established else Side.LOCAL
+
+    def timer_of(self, dialog: Dialog) -> SessionTimer | None:
+        """Return None: a session begins with its 2xx."""
+        return None
+
+    def lose(self, now: float, cause: str) -> None:
+        """Go on: what ends an early dialog is the final response to its INVITE."""
 
     def _new_dialog(self, response: Response) -> Dialog:
         dialog = Dialog.from_response(self._request, response, self._transaction.flow)
@@ -175,10 +262,11 @@ class OutgoingCall(TransactionUser):
         if len(self._acknowledgements) >= MAX_FORKS:
             self.core.counters["forks_ignored"] += 1
             return
-        dialog = self._early.pop(tag, None)
-        if dialog is None:
+        early = self._early.pop(tag, None)
+        if early is None:
             dialog = self._new_dialog(response)
         else:
+            dialog = early.dialog
             dialog.confirm(response, self._transaction.flow)
         acknowledgement = Acknowledgement(self.core, dialog, self._request)
         self._acknowledgements[tag] = acknowledgement
@@ -187,11 +275,12 @@ class OutgoingCall(TransactionUser):
             session = Session(self.core, None, dialog)
             acknowledgement.send()
             session.say_bye(now, self._cancel_headers)
-            self._fail(*(self._outcome or (487, REASONS[487])))
+            self._fail(*(self._outcome or (487, REASONS[487])), now)
             return
         self._finish()
         session = Session(self.core, self.number, dialog)
-        late_offer = not self._request.body
+        session.timer.accepted(response, now)
+        late_offer = not self._request.body and not dialog.exchange.established
         if late_offer:
             session.unacknowledged = acknowledgement
         else:
@@ -222,11 +311,11 @@ class OutgoingCall(TransactionUser):
         )
         self.core.timers.start(self, Timer.GIVE_UP, now + SIXTY_FOUR_T1)
 
-    def _fail(self, status: int, reason: str, response: Response | None = None) -> None:
+    def _fail(self, status: int, reason: str, now: float, response: Response | None = None) -> None:
         if self.over:
             return
         self._finish()
-        self._drop_early_dialogs()
+        self._drop_early_dialogs(now)
         self.core.calls.pop(self.number, None)
         self.core.events.append(Failed(self.number, status, reason, response))
 
@@ -235,8 +324,9 @@ class OutgoingCall(TransactionUser):
         self.core.timers.stop(self, Timer.RING)
         self.core.timers.stop(self, Timer.GIVE_UP)
 
-    def _drop_early_dialogs(self) -> None:
-        for dialog in self._early.values():
+    def _drop_early_dialogs(self, now: float) -> None:
+        for dialog in self.dialogs:
+            dialog.exchange.abandon(now)
             if self.core.dialogs.get(dialog.id) is self:
                 del self.core.dialogs[dialog.id]
         self._early.clear()

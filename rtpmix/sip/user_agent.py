@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..errors import UsageError
+from .agent_config import UserAgentConfig
 from .authentication import (
     AuthenticatedRequest,
     Authentication,
@@ -24,7 +25,7 @@ from .authentication import (
     once_more,
 )
 from .call_commands import CallCommands, checked_headers
-from .core import Core, Header, UserAgentConfig
+from .core import Core, Header
 from .dialog import DialogId
 from .dialog_reference import FoundDialog, dialog_id_of, find_dialog
 from .dispatch import Dispatcher

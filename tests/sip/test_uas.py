@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtpmix.errors import UsageError
-from tests.sip.agents import ALICE, ANSWER, BOB, Bob, Pair, live, raw
+from tests.sip.agents import ALICE, ANSWER, BOB, OFFER, Bob, Pair, live, raw
 
 
 def test_trying_goes_out_before_the_user_says_anything() -> None:
@@ -19,7 +19,7 @@ def test_trying_goes_out_before_the_user_says_anything() -> None:
 def test_every_response_has_the_same_tag_and_says_where_we_are() -> None:
     """Sections 12.1.1 and 13.3.1.4."""
     bob = Bob(supported=("timer",))
-    number = bob.invited(headers="Record-Route: <sip:192.0.2.9;lr>")
+    number = bob.invited(headers="Record-Route: <sip:192.0.2.9;lr>", body=OFFER)
     bob.agent.ring(number, 0.0)
     bob.agent.ring(number, 0.0, 183, body=ANSWER)
     bob.agent.accept(number, 0.0, ANSWER, headers=[("Server", "x")])
