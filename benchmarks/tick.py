@@ -19,6 +19,7 @@ from benchmarks.result import Result
 from rtpmix.mixer import g711
 from rtpmix.mixer.commands import OpenLeg, SetMatrix
 from rtpmix.mixer.engine import Engine
+from rtpmix.server.memory import keep_freed_memory
 
 PER_BRIDGE = 3
 UNITY = 32768
@@ -112,6 +113,7 @@ def run(arguments: list[str]) -> Result:
         parser.error(f"give at least {PER_BRIDGE} legs, one frame and one run")
     if options.phases not in (1, 2, 4, 5, 8, 10, 20):
         parser.error("phases divide 160 samples: 1, 2, 4, 5, 8, 10 or 20")
+    keep_freed_memory()  # as the media thread of a server does
     each = 1e6 / (options.legs * options.frames)
     found = [one_run(options.legs, options.phases, options.frames) for _ in range(options.runs)]
     floors = [move_only(options.legs, options.frames) * each for _ in range(options.runs)]

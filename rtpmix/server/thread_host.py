@@ -14,6 +14,8 @@ Two settings of the process are changed while a host runs, and put back by `stop
   keep the interpreter from a media thread that is due, and again after each of its system calls.
 * What exists when the host starts is frozen (`gc.freeze`): a full garbage collection stops every
   thread for as long as it takes to look at all objects.
+
+A third one stays: the C library keeps some freed memory (`memory`).
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from ..mixer.rows import FRAME
 from ..mixer.tap import BlockSink
 from .media_io import Address
 from .media_loop import MediaLoop, OnEvent
+from .memory import keep_freed_memory
 from .socket_io import SocketIO
 
 _log = logging.getLogger(__name__)
@@ -52,6 +55,8 @@ class ThreadHost:
     ----------
     media_address
         The address of this machine that RTP is bound to.
+    media_address_v6
+        The one for peers on IPv6; None takes ``media_address`` for them too.
     ports
         For RTP and RTCP, in pairs.
     phases
@@ -66,6 +71,7 @@ class ThreadHost:
         self,
         *,
         media_address: str = "127.0.0.1",
+        media_address_v6: str | None = None,
         ports: range = range(20000, 40000),
         phases: int = 4,
         source: random.Random | None = None,
@@ -78,7 +84,7 @@ class ThreadHost:
             epoch=time.time(),
             source=source or random.Random(),
         )
-        self._io = SocketIO(media_address, ports)
+        self._io = SocketIO(media_address, ports, media_address_v6)
         self._media = MediaLoop(self._engine, self._io)
         self._beat_s = PTIME_S / phases
         self._clock = clock
@@ -105,6 +111,7 @@ class ThreadHost:
         self._on_event = on_event
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # keep_freed_memory()
         gc.collect()
         gc.freeze()
         self._thread = threading.Thread(target=self._run, name="rtpmix-media", daemon=True)
@@ -121,9 +128,9 @@ class ThreadHost:
             gc.unfreeze()
         self._io.close()
 
-    async def reserve(self, leg: int) -> Address:
+    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
         """Bind a port pair; see `MediaHost.reserve`."""
-        return self._io.reserve(leg)
+        return self._io.reserve(leg, ipv6=ipv6)
 
     def connect(
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
