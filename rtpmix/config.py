@@ -39,6 +39,9 @@ class Config:
     media_address
         The address for RTP, put into SDP. None: for each peer, the address this machine reaches
         it from.
+    media_address_v6
+        The same for peers on IPv6. None: like `media_address`, which may be an IPv6 address
+        itself.
     rtp_ports
         Ports for RTP and RTCP, two to a leg.
     codecs
@@ -93,6 +96,7 @@ class Config:
     websocket_origins: tuple[str, ...] = ()
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     media_address: str | None = None
+    media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
     codecs: tuple[str, ...] = CODECS
     jitter_ms: int = 10
@@ -120,6 +124,10 @@ class Config:
         _check_listens(self)
         if self.media_address is not None:
             check_address("media_address", self.media_address)
+        if self.media_address_v6 is not None:
+            check_address("media_address_v6", self.media_address_v6)
+            if ":" not in self.media_address_v6:
+                raise UsageError("media_address_v6 is an IPv4 address: it goes to media_address")
         _check_ports(self.rtp_ports)
         unknown = [codec for codec in self.codecs if codec not in CODECS]
         if unknown or not self.codecs:

@@ -91,7 +91,7 @@ class IncomingCall:
         self._decided = True
         number, media = self._board.new_media()
         try:
-            await media.reserve(self.flow.remote)
+            await media.reserve(self.flow.remote, self._request.body)
             if self._gone:
                 raise CallFailed(status=487, reason="Request Terminated", target=self.caller)
             body = media.answer(self._request.body) if self._request.body else media.offer()

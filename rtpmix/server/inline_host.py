@@ -73,9 +73,9 @@ class InlineHost:
             if self._on_event is not None:
                 self._on_event(event)
 
-    async def reserve(self, leg: int) -> Address:
+    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
         """Bind a port pair; see `MediaHost.reserve`."""
-        return self._media.io.reserve(leg)
+        return self._media.io.reserve(leg, ipv6=ipv6)
 
     def connect(
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool

@@ -17,8 +17,13 @@ class MediaIO(Protocol):
     allowed source is known): what arrives earlier is thrown away.
     """
 
-    def reserve(self, leg: int) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
         """Bind an even RTP port and the odd RTCP port above it.
+
+        Parameters
+        ----------
+        ipv6
+            Of two addresses to bind, take the IPv6 one; with one address, take that.
 
         Raises
         ------

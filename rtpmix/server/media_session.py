@@ -22,6 +22,7 @@ from ..sdp.negotiation import (
     make_offer,
 )
 from ..sip.flow import Address
+from ..sip.routing import is_ip_literal
 from .media_host import MediaHost
 from .sip_shell import address_towards, is_wildcard
 
@@ -44,6 +45,15 @@ class RtpIdentity:
             first_timestamp=source.randrange(1 << 32),
             cname=f"{source.getrandbits(96):024x}@rtpmix",  # RFC 7022 section 4.2
         )
+
+
+def media_address_of(description: SessionDescription) -> str | None:
+    """Return the address of the first audio stream; None where it is a name, or missing."""
+    streams = [media for media in description.media if media.kind == "audio"]
+    connection = (streams[0].connection if streams else None) or description.connection
+    if connection is None:
+        return None
+    return connection.address if is_ip_literal(connection.address) else None
 
 
 class MediaSession:
@@ -72,17 +82,33 @@ class MediaSession:
         self.wanted = Direction.SENDRECV  # what we ask for; `hold` narrows it
         self.negotiated: Negotiated | None = None
 
-    async def reserve(self, peer: Address) -> None:
-        """Take a port pair; ``peer`` decides which of this machine's addresses is announced.
+    async def reserve(self, peer: Address, offer: bytes = b"") -> None:
+        """Take a port pair for media to and from a peer.
+
+        Parameters
+        ----------
+        peer
+            Where its signalling is; decides which of this machine's addresses is announced.
+        offer
+            Its session description: media may be on IPv6 where signalling is not, and the other
+            way round.
 
         Raises
         ------
         CapacityError
             When no pair is left.
+        SdpError
+            When the offer can't be read.
         """
-        host, port = await self._host.reserve(self._leg)
+        offered = None
+        if offer and (b"c=IN IP6" in offer) != (":" in peer[0]):  # else there is no doubt
+            offered = media_address_of(parse_sdp(offer))
+        host, port = await self._host.reserve(self._leg, ipv6=":" in (offered or peer[0]))
         if is_wildcard(host):
-            host = address_towards(peer)
+            towards = offered if offered is not None and not is_wildcard(offered) else peer[0]
+            if (":" in towards) != (":" in host):
+                towards = peer[0]
+            host = address_towards((towards, peer[1]))
         self._address = (host, port)
 
     def offer(self, direction: Direction | None = None) -> bytes:

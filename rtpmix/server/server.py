@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -98,7 +99,9 @@ class Server:
         if self._board is not None:
             raise UsageError("this server has been started; make a new Server to start again")
         host = self._host or ThreadHost(
-            media_address=self.config.media_address or "0.0.0.0", ports=self.config.rtp_ports
+            media_address=self.config.media_address or "0.0.0.0",
+            media_address_v6=self.config.media_address_v6 or self._any_address_v6(),
+            ports=self.config.rtp_ports,
         )
         if self.config.tls is not None:
             self._certificates = TlsContexts(self.config.tls)
@@ -136,6 +139,10 @@ class Server:
         if store is not None:
             found = store
             await board.off_loop(lambda: board.directory.load(found, board.now, time.time()))
+
+    def _any_address_v6(self) -> str | None:
+        # With an address named for IPv4 alone, media stays on that one.
+        return "::" if self.config.media_address is None and socket.has_ipv6 else None
 
     async def serve_forever(self) -> None:
         """Wait until `close` is called, from wherever."""

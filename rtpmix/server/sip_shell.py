@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 from ..errors import UsageError
 from ..sip.events import AliasOffered, Event, StreamBroken
@@ -32,9 +32,11 @@ def is_wildcard(host: str) -> bool:
     return ipaddress.ip_address(host).is_unspecified
 
 
-def address_towards(remote: Address, fallback: str = "127.0.0.1") -> str:
+def address_towards(remote: Address, fallback: str | None = None) -> str:
     """Return the local address from which this machine would reach ``remote``; sends nothing."""
     family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
+    if fallback is None:
+        fallback = "::1" if family == socket.AF_INET6 else "127.0.0.1"
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((remote[0], remote[1] or 9))
@@ -50,6 +52,19 @@ def _is_this_machine(host: str) -> bool:
         return False
     # A machine reaches each address of its own from that same address.
     return address_towards((host, 0), "") == host
+
+
+def _ipv6_only(address: Address) -> socket.socket:
+    """Bind a datagram socket of IPv6 alone: 0.0.0.0 may have the same port beside it."""
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -126,8 +141,12 @@ class SipShell:
 
     async def _listen(self, listen: Listen) -> None:
         if listen.transport == "UDP":
+            address = (listen.host, listen.port)
+            place: dict[str, Any] = {"local_addr": address}
+            if listen.host == "::":
+                place = {"sock": _ipv6_only(address)}
             _, protocol = await self._loop.create_datagram_endpoint(
-                lambda: _Datagrams(self), local_addr=(listen.host, listen.port)
+                lambda: _Datagrams(self), **place
             )
             self._datagrams.append(protocol)
         else:
@@ -163,7 +182,7 @@ class SipShell:
     def is_own_address(self, host: str, port: int) -> bool:
         """Return True for an IP address and port on which this shell listens."""
         for listen in self.addresses:
-            if listen.port != port:
+            if listen.port != port or (":" in listen.host) != (":" in host):
                 continue
             if listen.host == host or (is_wildcard(listen.host) and _is_this_machine(host)):
                 return True
@@ -246,6 +265,8 @@ class SipShell:
             return
         for protocol in self._datagrams:
             if protocol.transport is None or protocol.local[1] != flow.local[1]:
+                continue
+            if (":" in protocol.local[0]) != (":" in flow.remote[0]):
                 continue
             if protocol.local[0] == flow.local[0] or is_wildcard(protocol.local[0]):
                 protocol.transport.sendto(outgoing.data, flow.remote)

@@ -62,11 +62,13 @@ class SocketIO:
         Where to bind, an address of this machine.
     ports
         For RTP and RTCP, in pairs.
+    address_v6
+        Where to bind for peers on IPv6; None takes ``address`` for them too.
     """
 
-    def __init__(self, address: str, ports: range) -> None:
+    def __init__(self, address: str, ports: range, address_v6: str | None = None) -> None:
         self._address = address
-        self._version = ipaddress.ip_address(address).version
+        self._address_v6 = address_v6 or address
         self._pairs = PortPairs(ports)
         self._legs: dict[int, _Pair] = {}
         self._rows: dict[int, _Pair] = {}
@@ -76,7 +78,7 @@ class SocketIO:
         self._generation = 0  # of the sockets: a plan of an older one is stale
         self._max_legs = (raise_open_files() - SPARE_FILES) // 2
 
-    def reserve(self, leg: int) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
         """Bind a pair; see `MediaIO.reserve`."""
         if len(self._legs) >= self._max_legs:
             limit = 2 * self._max_legs + SPARE_FILES
@@ -84,27 +86,30 @@ class SocketIO:
                 f"{limit} open files are allowed (RLIMIT_NOFILE) and each leg takes two",
                 limit=limit,
             )
+        address = self._address_v6 if ipv6 else self._address
         for _ in range(self._pairs.free):
             port = self._pairs.take()
             if port is None:
                 break
-            pair = self._bind(port)
+            pair = self._bind(address, port)
             if pair is not None:
                 self._legs[leg] = pair
-                return self._address, port
+                return address, port
             self._pairs.give_back(port)  # somebody else's: perhaps free another time
         total = self._pairs.total
         raise CapacityError(f"all {total} RTP port pairs are taken; widen the range", limit=total)
 
-    def _bind(self, port: int) -> _Pair | None:
-        family = socket.AF_INET6 if self._version == 6 else socket.AF_INET
+    def _bind(self, address: str, port: int) -> _Pair | None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         opened: list[socket.socket] = []
         try:
             for number in (port, port + 1):
                 one = socket.socket(family, socket.SOCK_DGRAM)
                 opened.append(one)
                 one.setblocking(False)
-                one.bind((self._address, number))
+                if family == socket.AF_INET6:  # leave the port of 0.0.0.0 to others
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.bind((address, number))
             opened[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         except OSError as exc:
             for one in opened:
@@ -112,7 +117,7 @@ class SocketIO:
             if exc.errno in _TAKEN:
                 return None
             raise CapacityError(
-                f"no RTP socket on {self._address}:{port}: {exc.strerror}", limit=len(self._legs)
+                f"no RTP socket on {address} port {port}: {exc.strerror}", limit=len(self._legs)
             ) from exc
         return _Pair(opened[0], opened[1], port)
 

@@ -41,6 +41,8 @@ class VirtualMediaIO:
         The address that media is received on.
     ports
         RTP ports; RTCP is on the odd port above each even one.
+    host_v6
+        The address for peers on IPv6; None takes ``host`` for them too.
 
     Attributes
     ----------
@@ -49,23 +51,28 @@ class VirtualMediaIO:
     """
 
     def __init__(
-        self, net: VirtualNet, host: str | None = None, ports: range = range(10000, 60000)
+        self,
+        net: VirtualNet,
+        host: str | None = None,
+        ports: range = range(10000, 60000),
+        host_v6: str | None = None,
     ) -> None:
         self.dropped = 0
         self._net = net
         self._host = host if host is not None else net.host
+        self._host_v6 = host_v6 or self._host
         self._ports = ports
         self._next = 0  # index into `ports`: a port is used again as late as possible
         self._legs: dict[int, _Ports] = {}
         self._rows: dict[int, _Ports] = {}
 
-    def reserve(self, leg: int) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
         """Bind an even RTP port and the odd RTCP port above it; CapacityError when none is left."""
         even = [port for port in self._ports if port % 2 == 0 and port + 1 in self._ports]
         for _ in even:
             port = even[self._next % len(even)]
             self._next += 1
-            pair = self._bind(port)
+            pair = self._bind(self._host_v6 if ipv6 else self._host, port)
             if pair is not None:
                 self._legs[leg] = pair
                 return pair.rtp.address
@@ -132,11 +139,11 @@ class VirtualMediaIO:
             socket = ports.rtcp if rtcp and not ports.rtcp_mux else ports.rtp
             socket.send(packet, remote)
 
-    def _bind(self, port: int) -> _Ports | None:
+    def _bind(self, host: str, port: int) -> _Ports | None:
         bound: list[VirtualSocket] = []
         try:
             for number in (port, port + 1):
-                bound.append(self._net.bind((self._host, number), lambda *_: None))
+                bound.append(self._net.bind((host, number), lambda *_: None))
         except OSError:
             for socket in bound:
                 socket.close()

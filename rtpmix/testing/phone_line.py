@@ -15,6 +15,7 @@ from ..sip import events
 from ..sip.digest import answer_challenge
 from ..sip.flow import Flow
 from ..sip.message import Response
+from ..sip.routing import bracketed
 from ..sip.uri import SipUri, parse_uri
 from ..sip.user_agent import UserAgent, UserAgentConfig
 from .net import Address
@@ -59,7 +60,7 @@ class PhoneLine:
         self.transport = transport
         self.proxy = proxy
         self.password = password
-        self.aor = f"sip:{user}@{domain or host}"
+        self.aor = f"sip:{user}@{domain or bracketed(host)}"
         self._random = random
         self._on_event = on_event
         self._shell: _Shell | None = None
