@@ -33,6 +33,7 @@ from .events import (
     RecordingStarted,
     RecordingStopped,
     Registered,
+    SeatRefused,
     SupervisionEvent,
     TransferEnded,
     TransferRefused,
@@ -47,6 +48,7 @@ from .server.leg import Leg
 from .server.listening import Listener
 from .server.playing import Playback
 from .server.recording import Recording
+from .server.seat_requests import SeatRequest
 from .server.server import Server
 from .server.supervising import Supervision
 from .server.transfer_policy import TransferRequest
@@ -93,6 +95,8 @@ __all__ = [
     "Registered",
     "Role",
     "RtpmixError",
+    "SeatRefused",
+    "SeatRequest",
     "Secret",
     "Server",
     "StreamLimits",

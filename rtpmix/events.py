@@ -149,6 +149,15 @@ class TransferRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeatRefused(Event):
+    """The policy kept somebody out of a call of others: `act` is what `identity` asked for."""
+
+    leg: str | None
+    act: str
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStarted(Event):
     """A capture is open and its keys are on disk."""
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..sip import events as sip
 from .referring import Referrals
+from .seat_requests import SeatRequests
 from .transfer import Transfers
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
 
 METHODS = ("REFER", "NOTIFY", "SUBSCRIBE")
-SUPPORTED = ("replaces", "norefersub")  # option tags, RFC 3891 and RFC 4488
+SUPPORTED = ("replaces", "join", "norefersub")  # option tags: RFC 3891, RFC 3911, RFC 4488
 
 
 class Extensions:
@@ -22,6 +23,7 @@ class Extensions:
         self._board = board
         self.transfers = Transfers(board)
         self.referrals = Referrals(board)
+        self.seats = SeatRequests(board)
 
     def requested(self, event: sip.Requested) -> bool:
         """Take a request, and say whether it was one for us."""
@@ -54,4 +56,7 @@ class Extensions:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the counters of all parts."""
-        return {"transfers": {"under_way": len(self.transfers), **self.transfers.counters}}
+        return {
+            "transfers": {"under_way": len(self.transfers), **self.transfers.counters},
+            "seats": dict(self.seats.counters),
+        }

@@ -64,6 +64,11 @@ class IncomingCall:
     def __repr__(self) -> str:
         return f"<IncomingCall {self.call} {'decided' if self._decided else 'waiting'}>"
 
+    @property
+    def request(self) -> Request:
+        """The INVITE."""
+        return self._request
+
     def header(self, name: str) -> str | None:
         """Return the first value of a header of the INVITE, or None."""
         return self._request.headers.get(name)

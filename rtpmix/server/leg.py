@@ -217,6 +217,12 @@ class Leg:
             scope.let_go(self)
             self._scope = None
 
+    def enter_scope(self, scope: Scope | None) -> None:
+        """Belong to a handler from now on."""
+        self._scope = scope
+        if scope is not None and self.is_open:
+            scope.add(self)
+
     @property
     def scope(self) -> Scope | None:
         """What the handler that made the leg opened, or None."""

@@ -34,6 +34,9 @@ AUTO_ANSWER = (
 FLOW_FAILED = 430
 
 
+ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'  # RFC 3326 section 2
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where one INVITE goes: to a place, or to a binding of one of our users."""
@@ -121,7 +124,9 @@ class OutgoingCall:
         self._user = user
         self._call = 0
         self.flow_failed = False
-        self._answer: asyncio.Future[sip.Answered] = asyncio.get_running_loop().create_future()
+        self._answer: asyncio.Future[sip.Answered | Leg] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._on_progress = current_progress.get()
 
     async def place(
@@ -148,12 +153,35 @@ class OutgoingCall:
             )
             self._board.expect(self._call, self)
             self._board.pump()
-            event = await self._answer
+            answer = await self._answer
         except BaseException:
             self._abandon()
             media.close()
             raise
-        return self._set_up(number, media, event)
+        if isinstance(answer, Leg):
+            media.close()
+            return self._give_way_to(answer)
+        return self._set_up(number, media, answer)
+
+    def _give_way_to(self, leg: Leg) -> Leg:
+        """Stop ringing: another phone took the call (RFC 3891 section 3)."""
+        self._board.unexpect(self._call)
+        self._board.agent.cancel(self._call, self._board.now, ELSEWHERE)
+        self._board.pump()
+        leg.enter_scope(current_scope.get())
+        return leg
+
+    @property
+    def user(self) -> str | None:
+        """The user of ours who is being called, or None."""
+        return self._user
+
+    def picked_up(self, leg: Leg) -> bool:
+        """Let a phone that called us have the call that we place; False where that is too late."""
+        if self._answer.done():
+            return False
+        self._answer.set_result(leg)
+        return True
 
     def _set_up(self, number: int, media: MediaSession, event: sip.Answered) -> Leg:
         board, target = self._board, self._destination.uri

@@ -47,6 +47,12 @@ class Seating(ABC):
         """Publish what a change did."""
 
     @abstractmethod
+    async def supervise(
+        self, supervisor: Leg, *, agent: Leg | None = None, mode: Mode = Mode.MONITOR, who: str = ""
+    ) -> Supervision:
+        """Attach a supervisor."""
+
+    @abstractmethod
     async def close(self) -> None:
         """End recording and supervision; the legs live on and hear nobody."""
 

@@ -21,6 +21,7 @@ from .location import LocationStore, SqliteLocations
 from .media_host import MediaHost
 from .outgoing import place_call
 from .scope import current_scope
+from .seat_requests import SeatPolicy, own_calls_only
 from .sip_shell import SipShell
 from .sip_stream import StreamTransports
 from .switchboard import Switchboard
@@ -71,6 +72,7 @@ class Server:
         self._watch: CertificateWatch | None = None
         self._handler: Handler | None = None
         self._transfer_policy: TransferPolicy = inside_only
+        self._seat_policy: SeatPolicy = own_calls_only
         self._board: Switchboard | None = None
         self._closing: asyncio.Event | None = None
 
@@ -109,6 +111,7 @@ class Server:
         board = Switchboard(self.config, host)
         board.handler = self._handler
         board.extensions.transfers.policy = self._transfer_policy
+        board.extensions.seats.policy = self._seat_policy
         streams = StreamTransports(
             asyncio.get_running_loop(),
             self.config.stream_limits,
@@ -190,6 +193,18 @@ class Server:
         if self._board is not None:
             self._board.handler = handler
         return handler
+
+    def on_seat_request(self, policy: SeatPolicy) -> SeatPolicy:
+        """Register what says who may replace, pick up or join calls; usable as a decorator.
+
+        Called with a `SeatRequest` for an INVITE with Replaces (RFC 3891) or Join (RFC 3911);
+        False refuses with 403. Without one users may replace and pick up their own calls with
+        another phone, and nobody may join.
+        """
+        self._seat_policy = policy
+        if self._board is not None:
+            self._board.extensions.seats.policy = policy
+        return policy
 
     def on_transfer(self, policy: TransferPolicy) -> TransferPolicy:
         """Register what says where phones may transfer calls to; usable as a decorator.

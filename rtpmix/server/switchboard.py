@@ -149,6 +149,11 @@ class Switchboard:
         """Return the leg of a call that has been answered, or None."""
         return self._by_call.get(call or 0)
 
+    def outgoing(self, call: int) -> OutgoingCall | None:
+        """Return a call of ours that nobody has answered yet, or None."""
+        waiting = self._waiting.get(call)
+        return waiting if isinstance(waiting, OutgoingCall) else None
+
     async def ask(
         self, method: str, leg: Leg, headers: Sequence[tuple[str, str]], **body: Any
     ) -> sip.Responded:
@@ -227,7 +232,8 @@ class Switchboard:
         if refusal is not None:
             self.agent.reject(event.call, refusal.status, self.now, refusal.reason, refusal.headers)
             return
-        if self.handler is None or not self.accepting:
+        handler = self.extensions.seats.handler_for(event.request) or self.handler
+        if handler is None or not self.accepting:
             self.agent.reject(event.call, 480, self.now)
             return
         call = IncomingCall(
@@ -237,7 +243,7 @@ class Switchboard:
         self.publish(
             CallArrived(at=self.now, caller=call.caller, target=call.target, identity=identity)
         )
-        task = call.start(self.handler)
+        task = call.start(handler)
         self.handlers.add(task)
         task.add_done_callback(lambda done: self._handler_done(done, call))
 

@@ -181,9 +181,14 @@ class TonePhone:
     # --------------------------------------------------------------------------------- calls
 
     async def call(
-        self, target: str, *, timeout_s: float = 30.0, headers: Iterable[Header] = ()
+        self,
+        target: str,
+        *,
+        timeout_s: float = 30.0,
+        headers: Iterable[Header] = (),
+        listen_only: bool = False,
     ) -> None:
-        """Call someone and return when they have answered.
+        """Call someone and return when they have answered; `listen_only` offers ``recvonly``.
 
         Raises
         ------
@@ -200,7 +205,10 @@ class TonePhone:
             session = self._session = await self._new_session()
             async with asyncio.timeout(timeout_s):
                 outcome = await self._line.invite(
-                    target, session.offer(), tuple(headers), self._took_number
+                    target,
+                    session.offer(listen_only=listen_only),
+                    tuple(headers),
+                    self._took_number,
                 )
         except BaseException as exc:
             self._give_up()

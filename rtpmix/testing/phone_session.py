@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..sdp.description import SessionDescription, parse_sdp
 from ..sdp.negotiation import (
     Capabilities,
@@ -27,8 +29,10 @@ class PhoneSession:
         )
         self._offer: SessionDescription | None = None  # ours, that waits for its answer
 
-    def offer(self) -> bytes:
-        """Offer everything the phone can."""
+    def offer(self, *, listen_only: bool = False) -> bytes:
+        """Offer everything the phone can, or only to listen."""
+        if listen_only:
+            self._local = replace(self._local, direction=Direction.RECVONLY)
         self._offer = make_offer(self._capabilities, self._local, self.agreed)
         return self._offer.to_bytes()
 

@@ -95,6 +95,11 @@ class Stage:
         """Return the events of one kind so far."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    def server_dialogs(self) -> dict[Any, Any]:
+        """Return the dialogs of the server's user agent, by their identity."""
+        board = self.server._started()
+        return dict(board.agent._core.dialogs)
+
     def invites_to(self, phone: TonePhone) -> list[bytes]:
         """Return the INVITEs that a phone is sent from now on."""
         seen: list[bytes] = []
@@ -116,10 +121,11 @@ def perform(
     play: Callable[[Stage], Awaitable[Any]],
     *,
     policy: Callable[[rtpmix.TransferRequest], bool] | None = allow_all,
+    stage: Stage | None = None,
     **config: Any,
 ) -> Any:
     """Play to the end; when the customer has hung up nothing at all may be left."""
-    stage = Stage(**config)
+    stage = stage or Stage(**config)
     if policy is not None:
         stage.server.on_transfer(policy)
 
