@@ -115,7 +115,10 @@ class Dispatcher:
             core.refuse(request, flow, 481)
             return
         user = cancelled.user
-        tag = user.to_tag if isinstance(user, IncomingCall) else core.stateless_tag(request)
+        if isinstance(user, IncomingCall | Session):
+            tag = user.dialog.id[1]  # the one that the INVITE gets, or got
+        else:
+            tag = core.stateless_tag(request)
         response = respond(request, 200, to_tag=tag)
         core.layer.transmit(response_flow(request.via, flow), response.to_bytes())
         if cancelled.answered:

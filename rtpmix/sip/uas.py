@@ -287,8 +287,3 @@ class IncomingCall(TransactionUser):
         self.dialog.exchange.abandon(now)
         del self.core.calls[self.number]
         del self.core.dialogs[self.dialog.id]
-
-    @property
-    def to_tag(self) -> str:
-        """Our tag, for the answer to a CANCEL (section 9.2)."""
-        return self.dialog.id[1]
