@@ -55,6 +55,8 @@ class ThreadHost:
     ----------
     media_address
         The address of this machine that RTP is bound to.
+    media_address_v6
+        The one for peers on IPv6; None takes ``media_address`` for them too.
     ports
         For RTP and RTCP, in pairs.
     phases
@@ -69,6 +71,7 @@ class ThreadHost:
         self,
         *,
         media_address: str = "127.0.0.1",
+        media_address_v6: str | None = None,
         ports: range = range(20000, 40000),
         phases: int = 4,
         source: random.Random | None = None,
@@ -81,7 +84,7 @@ class ThreadHost:
             epoch=time.time(),
             source=source or random.Random(),
         )
-        self._io = SocketIO(media_address, ports)
+        self._io = SocketIO(media_address, ports, media_address_v6)
         self._media = MediaLoop(self._engine, self._io)
         self._beat_s = PTIME_S / phases
         self._clock = clock
@@ -125,9 +128,9 @@ class ThreadHost:
             gc.unfreeze()
         self._io.close()
 
-    async def reserve(self, leg: int) -> Address:
+    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
         """Bind a port pair; see `MediaHost.reserve`."""
-        return self._io.reserve(leg)
+        return self._io.reserve(leg, ipv6=ipv6)
 
     def connect(
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
