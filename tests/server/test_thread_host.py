@@ -122,7 +122,7 @@ async def test_host_that_never_started_can_stop() -> None:
 
 async def test_stall_leaves_frames_out_and_keeps_the_clock() -> None:
     """As if the machine had slept: the time that the thread reads jumps by a second."""
-    jump = 0.0
+    jump, began = 0.0, time.monotonic()
     host, told = ThreadHost(ports=PORTS, clock=lambda: time.monotonic() + jump), Listener()
     await host.start(told)
     await host.reserve(1)
@@ -135,6 +135,8 @@ async def test_stall_leaves_frames_out_and_keeps_the_clock() -> None:
     await told.until(MatrixReached, 2)
     snapshot = host.snapshot()
     await host.stop()
-    assert 45 <= snapshot["skipped_frames"] <= 52
+    # No more than passed: on a busy machine the thread really sleeps too long now and then.
+    passed = jump + time.monotonic() - began
+    assert 45 <= snapshot["skipped_frames"] <= passed / 0.02
     assert snapshot["late_ticks"] >= 1
     assert host.sample - before >= 45 * 160
