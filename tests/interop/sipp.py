@@ -61,7 +61,7 @@ class Sipp:
         keys: dict[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> Scenario:
-        """Start one of the scenarios beside this module.
+        """Start a scenario: the name of one beside this module, or the text of one.
 
         Parameters
         ----------
@@ -72,8 +72,12 @@ class Sipp:
         """
         directory = self._directory / f"sipp-{len(self._started)}"
         directory.mkdir()
+        path = SCENARIOS / f"{scenario}.xml"
+        if scenario.startswith("<"):
+            path = directory / "scenario.xml"
+            path.write_text(scenario)
         port = free_sip_port()
-        command = [self._program, "-sf", str(SCENARIOS / f"{scenario}.xml"), "-nostdin"]
+        command = [self._program, "-sf", str(path), "-nostdin"]
         command += ["-i", "127.0.0.1", "-p", str(port), "-t", {"udp": "u1", "tcp": "t1"}[transport]]
         command += ["-m", str(calls), "-r", str(rate), "-s", user, "-timeout", "60"]
         command += ["-timeout_error", "-trace_err", "-error_file", "errors.log"]
