@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 from ..config import Config
 from ..errors import UsageError
-from ..events import CallArrived, Event, LegMediaLost, LoginThrottled, Registered
-from ..mixer import commands as media
+from ..events import CallArrived, Event, LoginThrottled, Registered
 from ..sip import events as sip
 from ..sip.flow import Address, Flow
 from ..sip.message import Request
@@ -31,6 +30,7 @@ from .dtmf_relay import relayed_digit
 from .incoming import Handler, IncomingCall
 from .inline_host import InlineHost
 from .leg import Leg
+from .media_events import MediaEvents
 from .media_host import MediaHost
 from .media_session import MediaSession, RtpIdentity
 from .outgoing import OutgoingCall
@@ -88,6 +88,7 @@ class Switchboard:
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, asyncio.Future[sip.Responded]] = {}  # by request
         self.extensions = extensions.Extensions(self)
+        self.on_media = MediaEvents(self).take
         self.trunks = Trunks(self, config.trunks, self._random)
 
     # ----------------------------------------------------------- for the handles
@@ -347,44 +348,6 @@ class Switchboard:
             return
         self.agent.respond(event.request, 200, self.now)
         leg.digit_pressed(*digit)
-
-    # ------------------------------------------------------------ what media tells
-
-    def on_media(self, event: media.MixerEvent) -> None:
-        """Take one event of the media host."""
-        if isinstance(event, media.TapFrame | media.Played):
-            for bridge in tuple(self.bridges.values()):
-                bridge.seat_event(event)
-        elif isinstance(event, media.MatrixCommitted | media.MatrixReached):
-            if (bridge_ := self.bridges.get(event.bridge)) is not None:
-                bridge_.router.matrix_event(event)
-        elif isinstance(event, media.SeatsLeaving):
-            if (bridge_ := self.bridges.get(event.bridge)) is not None and bridge_.recording:
-                bridge_.recording.leaving(event.at, event.bridge, event.seats)
-        elif isinstance(event, media.CommandRefused):
-            logger.error("the mixer refused %s: %s", type(event.command).__name__, event.why)
-        elif (leg := self.legs.get(getattr(event, "leg", 0))) is not None:
-            self._leg_event(leg, event)
-
-    def _leg_event(self, leg: Leg, event: media.MixerEvent) -> None:
-        if isinstance(event, media.LegClosed):
-            leg.media_closed(event.stats)
-        elif isinstance(event, media.DigitPressed):
-            leg.digit_pressed(event.digit, event.duration_ms)
-        elif isinstance(event, media.MediaSeen):
-            leg.media_was_seen()
-        elif isinstance(event, media.MediaLost):
-            self._media_lost(leg, event)
-
-    def _media_lost(self, leg: Leg, event: media.MediaLost) -> None:
-        if not leg.is_open:
-            return
-        self.publish(LegMediaLost(at=self.now, leg=leg.id, idle_s=event.idle_ms / 1000))
-        if leg.held:
-            return  # a phone on hold may be silent (RFC 3264 section 8.4)
-        self.agent.bye(leg.call, self.now)
-        leg.end("media-timeout")
-        self.pump()
 
 
 _SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {

@@ -1,0 +1,60 @@
+"""What media tells a server, handed to the legs and bridges that it concerns."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..events import LegMediaLost
+from ..mixer import commands as media
+
+if TYPE_CHECKING:
+    from .leg import Leg
+    from .switchboard import Switchboard
+
+logger = logging.getLogger(__name__)
+
+
+class MediaEvents:
+    """Takes the events of the media host for one switchboard."""
+
+    def __init__(self, board: Switchboard) -> None:
+        self._board = board
+
+    def take(self, event: media.MixerEvent) -> None:
+        """Take one event of the media host."""
+        if isinstance(event, media.TapFrame | media.Played):
+            for bridge in tuple(self._board.bridges.values()):
+                bridge.seat_event(event)
+        elif isinstance(event, media.MatrixCommitted | media.MatrixReached):
+            if (bridge_ := self._board.bridges.get(event.bridge)) is not None:
+                bridge_.router.matrix_event(event)
+        elif isinstance(event, media.SeatsLeaving):
+            if (bridge_ := self._board.bridges.get(event.bridge)) is not None and bridge_.recording:
+                bridge_.recording.leaving(event.at, event.bridge, event.seats)
+        elif isinstance(event, media.CommandRefused):
+            logger.error("the mixer refused %s: %s", type(event.command).__name__, event.why)
+        elif (leg := self._board.legs.get(getattr(event, "leg", 0))) is not None:
+            self._leg_event(leg, event)
+
+    def _leg_event(self, leg: Leg, event: media.MixerEvent) -> None:
+        if isinstance(event, media.LegClosed):
+            leg.media_closed(event.stats)
+        elif isinstance(event, media.DigitPressed):
+            leg.digit_pressed(event.digit, event.duration_ms)
+        elif isinstance(event, media.MediaSeen):
+            leg.media_was_seen()
+        elif isinstance(event, media.MediaLost):
+            self._media_lost(leg, event)
+
+    def _media_lost(self, leg: Leg, event: media.MediaLost) -> None:
+        if not leg.is_open:
+            return
+        self._board.publish(
+            LegMediaLost(at=self._board.now, leg=leg.id, idle_s=event.idle_ms / 1000)
+        )
+        if leg.held:
+            return  # a phone on hold may be silent (RFC 3264 section 8.4)
+        self._board.agent.bye(leg.call, self._board.now)
+        leg.end("media-timeout")
+        self._board.pump()
