@@ -10,6 +10,7 @@ from types import MappingProxyType
 from .errors import UsageError
 from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
+from .sip.overload import parse_network
 from .transports import SECURE, Listen, StreamLimits, TlsConfig, check_address
 from .trunks import Trunk
 
@@ -84,6 +85,11 @@ class Config:
         when it does not exist. None: ``~/.config/rtpmix/recording.key``.
     max_calls
         Calls at a time; one more is refused with 503.
+    requests_per_source
+        Requests outside of calls that one host may send in a second, and as many again at once;
+        more get 503, and past ten times as many datagrams nothing is looked at.
+    trusted_networks
+        Networks (CIDR) and addresses that have no such bound: trunks, proxies, load generators.
     user_agent
         What the User-Agent and Server headers say.
     seed
@@ -115,6 +121,8 @@ class Config:
     trunks: tuple[Trunk, ...] = ()
     recording_key: Path | str | None = None
     max_calls: int = 5000
+    requests_per_source: float = 100.0
+    trusted_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     user_agent: str = "rtpmix/0.1.0"
     seed: int | None = None
 
@@ -142,6 +150,10 @@ class Config:
         if not 1 <= self.min_expires <= self.max_expires:
             raise UsageError("expires: give 1 <= min_expires <= max_expires, in seconds")
         _check_digest(self)
+        if self.requests_per_source <= 0:
+            raise UsageError("requests_per_source is above 0 a second")
+        for text in self.trusted_networks:
+            parse_network(text)
         if len({trunk.name for trunk in self.trunks}) < len(self.trunks):
             raise UsageError(
                 "two trunks have the same name: Server.invite could not tell them apart"

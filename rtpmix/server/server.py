@@ -20,6 +20,7 @@ from .leg import Leg
 from .location import LocationStore, SqliteLocations
 from .media_host import MediaHost
 from .outgoing import place_call
+from .overload import Overload
 from .scope import current_scope
 from .seat_requests import SeatPolicy, own_calls_only
 from .sip_shell import SipShell
@@ -68,6 +69,7 @@ class Server:
         self.config = config if config is not None else Config()
         self._host = media_host
         self._locations = locations
+        self._overload: Overload | None = None
         self._certificates: TlsContexts | None = None
         self._watch: CertificateWatch | None = None
         self._handler: Handler | None = None
@@ -120,6 +122,9 @@ class Server:
         )
         shell = SipShell(board.agent, board.on_sip, streams)
         shell.on_flow_closed = board.flow_closed
+        overload = self._overload = Overload(self.config, host)
+        shell.hears = overload.hears
+        board.agent.admit_by(overload.refuses)
         try:
             await self._load_locations(board)
             await shell.listen(self.config.listens)
@@ -134,6 +139,7 @@ class Server:
             self._watch.start()
         self._closing = asyncio.Event()
         board.trunks.start()
+        overload.start()
 
     async def _load_locations(self, board: Switchboard) -> None:
         store = self._locations
@@ -159,6 +165,8 @@ class Server:
         if board is None or self._closing is None or self._closing.is_set():
             return
         self._closing.set()
+        if self._overload is not None:
+            self._overload.stop()
         board.accepting = False
         for task in tuple(board.handlers):
             task.cancel()
@@ -362,6 +370,7 @@ class Server:
             "recording": board.recorders.snapshot(),
             "logins": board.directory.snapshot(),
             "trunks": board.trunks.snapshot(),
+            "overload": self._overload.admission.snapshot() if self._overload else {},
         }
 
     def _started(self) -> Switchboard:

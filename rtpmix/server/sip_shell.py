@@ -123,6 +123,7 @@ class SipShell:
         self._closed = False
         self._towards: dict[Address, str] = {}
         self.unsent = 0
+        self.hears: Callable[[str], bool] = lambda host: True
         self.on_flow_closed: Callable[[Flow], None] = lambda flow: None
 
     # ----------------------------------------------------------------- listening
@@ -202,6 +203,8 @@ class SipShell:
 
     def datagram_received(self, data: bytes, source: Address, local: Address) -> None:
         """Take one datagram from a listener."""
+        if not self.hears(source[0]):
+            return
         flow = Flow("UDP", source, self._advertised(local, source))
         self.agent.receive_datagram(data, flow, self._loop.time())
         self.pump()

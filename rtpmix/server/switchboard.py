@@ -164,9 +164,10 @@ class Switchboard:
 
     async def response_to(self, request: int) -> sip.Responded:
         """Send what waits, and return the final response to a request of the agent's."""
-        self._answers[request] = self._loop.create_future()
+        answer: asyncio.Future[sip.Responded] = self._loop.create_future()
+        self._answers[request] = answer
         self.pump()
-        return await self._answers[request]
+        return await answer
 
     def find_bridge(self, name: str) -> Bridge | None:
         """Return the open bridge of that name or id, or None."""

@@ -30,6 +30,10 @@ TARGET_REFRESH = ("REFER", "SUBSCRIBE", "NOTIFY")
 MAX_FORWARDS = ("Max-Forwards", "70")  # RFC 3261 section 8.1.1.6
 
 
+# Returns the Retry-After of the 503 that refuses a request outside of a call, or None.
+Admit = Callable[[Request, Flow, float], int | None]
+
+
 class Timer(enum.Enum):
     """The timers of the core, beside those of the transactions."""
 
@@ -71,6 +75,7 @@ class Core:
         # One for each open connection; None where the stream is broken and only waits to be closed.
         self.streams: dict[int, StreamFramer | None] = {}
         self.counters: Counter[str] = Counter()
+        self.admit: Admit = lambda request, flow, now: None
         self._number = 0
         self._tag_key = token().encode()[:64]
         allow = ("Allow", ", ".join(config.methods))

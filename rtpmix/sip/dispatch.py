@@ -89,6 +89,8 @@ class Dispatcher:
             core.refuse(request, flow, 482)
         elif self._is_full():
             core.refuse(request, flow, 503, headers=[_RETRY_AFTER])
+        elif (pause := core.admit(request, flow, now)) is not None:
+            core.refuse(request, flow, 503, headers=[("Retry-After", str(pause))])
         elif method != "INVITE":
             PendingRequest(core, request, flow, None, now)
         elif len(core.calls) >= core.config.max_calls:

@@ -25,7 +25,7 @@ from .authentication import (
     once_more,
 )
 from .call_commands import CallCommands, checked_headers
-from .core import Core, Header
+from .core import Admit, Core, Header
 from .dialog import DialogId
 from .dialog_reference import FoundDialog, dialog_id_of, find_dialog
 from .dispatch import Dispatcher
@@ -58,6 +58,10 @@ class UserAgent(CallCommands):
         super().__init__(Core(config, token))
         self._dispatcher = Dispatcher(self._core)
         self.notifier = Notifier(self._core)
+
+    def admit_by(self, admit: Admit) -> None:
+        """Ask ``admit`` of each request outside of a call, before any state is kept for it."""
+        self._core.admit = admit
 
     # ------------------------------------------------------------------ the network
 

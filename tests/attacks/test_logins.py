@@ -84,7 +84,7 @@ def test_a_guesser_gets_ten_tries_a_second_and_is_told_of_once() -> None:
         refused = [each for each in attacker.responses if each.status == 503]
         assert all(each.headers.get("Retry-After") == "1" for each in refused)
 
-    besiege(story)
+    besiege(story, requests_per_source=2000.0)
 
 
 async def next_event(events: object) -> rtpmix.Event | None:
