@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .errors import UsageError
+from .sip.agent_config import UserAgentConfig
 from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
 from .sip.overload import parse_network
@@ -80,6 +81,13 @@ class Config:
         other host, since whoever gets an answer may try passwords against it.
     trunks
         Each a `Trunk`: providers and PBXs to register with and to call through.
+    reliable
+        Provisional responses (RFC 3262): "off" does not know 100rel, "on" offers it and uses it for
+        early media or where a caller demands it, "required" demands it.
+    session_expires
+        Seconds after which a call that neither side refreshes is ended (RFC 4028); 0 for never.
+    min_se
+        The least that a peer may ask for instead.
     recording_key
         File that holds the key-encryption key of recordings; made, readable by its owner alone,
         when it does not exist. None: ``~/.config/rtpmix/recording.key``.
@@ -119,6 +127,9 @@ class Config:
     require_login: bool = False
     credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
     trunks: tuple[Trunk, ...] = ()
+    reliable: str = "on"
+    session_expires: int = 1800
+    min_se: int = 90
     recording_key: Path | str | None = None
     max_calls: int = 5000
     requests_per_source: float = 100.0
@@ -137,6 +148,10 @@ class Config:
             if ":" not in self.media_address_v6:
                 raise UsageError("media_address_v6 is an IPv4 address: it goes to media_address")
         _check_ports(self.rtp_ports)
+        # The user agent says what is wrong with these.
+        UserAgentConfig(
+            reliable=self.reliable, session_expires=self.session_expires, min_se=self.min_se
+        )
         unknown = [codec for codec in self.codecs if codec not in CODECS]
         if unknown or not self.codecs:
             raise UsageError(f"codecs {self.codecs!r}: choose one or more of {', '.join(CODECS)}")

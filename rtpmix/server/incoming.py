@@ -12,6 +12,7 @@ from ..sdp.negotiation import warning_for
 from ..sip import events as sip
 from ..sip.flow import Flow
 from ..sip.message import Request
+from ..sip.reliable import takes_reliable
 from ..sip.uri import SipUri
 from .leg import Leg
 from .scope import Scope, current_scope
@@ -58,6 +59,7 @@ class IncomingCall:
         self._board = board
         self._request = request
         self._decided = False
+        self._early_body = b""
         self._gone = False
         self._task: asyncio.Task[None] | None = None
 
@@ -81,6 +83,31 @@ class IncomingCall:
         self._board.agent.ring(self.call, self._board.now)
         self._board.pump()
 
+    async def progress(self, status: int = 183) -> Leg:
+        """Open early media: the caller hears what its leg is bridged to, before the answer.
+
+        The leg can be bridged and played to at once; `answer` makes it an ordinary one, and
+        `reject` closes it.  Where the caller can, the response is sent reliably (RFC 3262).
+
+        Raises
+        ------
+        CallFailed
+            As `answer` does.
+        UsageError
+            When the call has been decided, or has early media already; when the caller made no
+            offer and can't take ours before the answer.
+        """
+        self._check_waiting()
+        if self.leg is not None:
+            raise UsageError("this call has early media already: use answer or reject")
+        if not self._request.body and not takes_reliable(self._request):
+            raise UsageError("the caller made no offer and takes none before the answer")
+        self.leg, self._early_body = await self._open(early=True)
+        self._board.agent.ring(self.call, self._board.now, status, body=self._early_body)
+        self._board.pump()
+        self.leg.announce()
+        return self.leg
+
     async def answer(self) -> Leg:
         """Accept the call, and return its leg.
 
@@ -93,7 +120,25 @@ class IncomingCall:
             When the call has been answered or rejected before.
         """
         self._check_waiting()
+        credentials = self._board.config.credentials.get(self.flow.remote[0])
+        early = self.leg
         self._decided = True
+        if early is not None:
+            body = self._early_body
+            early.early = False
+            self._board.adopt(early)
+        else:
+            self.leg, body = await self._open(early=False)
+        leg = self.leg
+        assert leg is not None
+        self._board.agent.accept(self.call, self._board.now, body, credentials=credentials)
+        self._board.pump()
+        if early is None:
+            leg.announce()
+        return leg
+
+    async def _open(self, *, early: bool) -> tuple[Leg, bytes]:
+        """Return a leg with media, and the description to send for it."""
         number, media = self._board.new_media()
         try:
             await media.reserve(self.flow.remote, self._request.body)
@@ -110,7 +155,7 @@ class IncomingCall:
         except BaseException:
             media.close()
             raise
-        self.leg = Leg(
+        leg = Leg(
             self._board,
             number=number,
             call=self.call,
@@ -121,12 +166,9 @@ class IncomingCall:
             flow=self.flow,
             scope=self.scope,
         )
-        self._board.adopt(self.leg)
-        credentials = self._board.config.credentials.get(self.flow.remote[0])
-        self._board.agent.accept(self.call, self._board.now, body, credentials=credentials)
-        self._board.pump()
-        self.leg.announce()
-        return self.leg
+        leg.early = early
+        self._board.adopt(leg)
+        return leg, body
 
     async def reject(self, status: int = 486, reason: str | None = None) -> None:
         """Refuse the call with a final response between 300 and 699."""
@@ -152,10 +194,11 @@ class IncomingCall:
             self._board.agent.reject(self.call, status, now, reason=reason, headers=headers)
             self._board.pump()
         self._gone = True
+        self._close_early("rejected")
         return CallFailed(status=status, reason=reason or "", target=self.caller)
 
     def _check_waiting(self) -> None:
-        if self._gone:
+        if self._gone or (self.leg is not None and not self.leg.is_open):
             raise CallFailed(status=487, reason="Request Terminated", target=self.caller)
         if self._decided:
             raise UsageError("this call has been answered or rejected already")
@@ -197,8 +240,13 @@ class IncomingCall:
 
     def _end(self) -> None:
         self._gone = True
+        self._close_early("cancelled")
         if self._task is not None and not self._task.done():
             self._task.cancel()
+
+    def _close_early(self, cause: str) -> None:
+        if self.leg is not None and self.leg.early:
+            self.leg.end(cause)
 
 
 def _address_of_record(uri: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from .scope import Scope
 if TYPE_CHECKING:
     from .bridge import Bridge
     from .switchboard import Switchboard
+
+logger = logging.getLogger(__name__)
 
 DIGITS_KEPT = 64  # keys that nobody read yet; older ones are forgotten
 
@@ -41,6 +44,8 @@ class Leg:
         "inbound" or "outbound".
     bridge
         The bridge that the leg sits in, or None.
+    early
+        True while the call has media and is not answered yet: see `IncomingCall.progress`.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class Leg:
         self._digits: deque[str] = deque(maxlen=DIGITS_KEPT)
         self._digit_pressed = asyncio.Event()
         self._held = False
+        self._refreshing = False
+        self.early = False
         self.media_seen = False
         if scope is not None:
             scope.add(self)
@@ -195,7 +202,21 @@ class Leg:
             self, target, replaces=replaces, timeout_s=timeout_s
         )
 
+    async def refresh(self) -> None:
+        """Say once more what is agreed, for the session timer (RFC 4028 section 7.4)."""
+        if self._ending is not None or self._answered is not None:
+            return  # over, or refreshed by what is under way
+        self._refreshing = True
+        try:
+            await self._reinvite(self.media.wanted)
+        except CallFailed as failed:
+            logger.info("a session refresh was answered with %d", failed.status)
+        finally:
+            self._refreshing = False
+
     async def _reinvite(self, direction: Direction) -> None:
+        if self._refreshing and self._answered is not None:
+            await asyncio.wait([self._answered])
         if self._ending is not None:
             raise UsageError(f"{self.id} is closed")
         if self._answered is not None:
@@ -250,6 +271,18 @@ class Leg:
         agent.answer_reinvite(self.call, 200, now, body)
         self._note_hold()
 
+    def offered(self, event: sip.Offered) -> None:
+        """Answer an offer in an UPDATE or a PRACK (RFC 3311)."""
+        agent, now = self._board.agent, self._board.now
+        try:
+            body = self.media.answer(event.request.body)
+        except SdpError as error:
+            warning = (("Warning", warning_for(error)),)
+            agent.answer_offer(self.call, error.status_hint or 488, now, headers=warning)
+            return
+        agent.answer_offer(self.call, 200, now, body)
+        self._note_hold()
+
     def reinvite_answered(self, event: sip.ReinviteAnswered) -> None:
         """Our re-INVITE was answered."""
         waiting = self._answered
@@ -268,12 +301,12 @@ class Leg:
         else:
             waiting.set_exception(failure)
 
-    def acked(self, event: sip.Acked) -> None:
-        """Take the answer that an ACK carries when our 2xx carried the offer."""
-        if not event.body:
+    def acked(self, body: bytes) -> None:
+        """Take the answer that an ACK or a PRACK carries when our response carried the offer."""
+        if not body:
             return
         try:
-            self.media.accept_answer(event.body)
+            self.media.accept_answer(body)
         except SdpError as error:
             # The dialog exists, and has no media that both sides understand: RFC 3261 13.2.1
             # leaves only ending it.

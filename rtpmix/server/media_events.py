@@ -53,7 +53,7 @@ class MediaEvents:
         self._board.publish(
             LegMediaLost(at=self._board.now, leg=leg.id, idle_s=event.idle_ms / 1000)
         )
-        if leg.held:
+        if leg.held or leg.early:
             return  # a phone on hold may be silent (RFC 3264 section 8.4)
         self._board.agent.bye(leg.call, self._board.now)
         leg.end("media-timeout")

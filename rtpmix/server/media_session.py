@@ -134,6 +134,18 @@ class MediaSession:
         self._apply(negotiated)
         self._offered = None
 
+    def preview(self, body: bytes) -> None:
+        """Put an answer in force that comes before the call's, and may not be the last one.
+
+        Raises
+        ------
+        SdpError
+            When it is not one to our offer.
+        """
+        offered = self._offered
+        self.accept_answer(body)
+        self._offered = offered
+
     def answer(self, body: bytes) -> bytes:
         """Answer the peer's offer and put the result in force.
 

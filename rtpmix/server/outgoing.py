@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,12 +17,14 @@ from ..sip.registrar import Binding
 from ..sip.routing import default_port, uri_transport
 from ..sip.uri import SipUri, parse_uri
 from .leg import Leg
-from .progress import current_progress
+from .progress import current_early, current_progress
 from .scope import current_scope
 
 if TYPE_CHECKING:
     from .media_session import MediaSession
     from .switchboard import Switchboard
+
+logger = logging.getLogger(__name__)
 
 # Phones that know one of these answer by themselves; the others ring.
 AUTO_ANSWER = (
@@ -122,12 +125,16 @@ class OutgoingCall:
         self._board = board
         self._destination = destination
         self._user = user
-        self._call = 0
+        self._call = self._number = 0
+        self._media: MediaSession | None = None
         self.flow_failed = False
         self._answer: asyncio.Future[sip.Answered | Leg] = (
             asyncio.get_running_loop().create_future()
         )
         self._on_progress = current_progress.get()
+        self._on_early = current_early.get()
+        self._early: dict[str, bytes] = {}  # answers that came before the 2xx, by To tag
+        self._leg: Leg | None = None  # with early media
 
     async def place(
         self, *, from_uri: str, from_name: str | None, headers: Sequence[tuple[str, str]]
@@ -138,7 +145,7 @@ class OutgoingCall:
         ------
         CallFailed, CapacityError
         """
-        number, media = self._board.new_media()
+        number, media = self._number, self._media = self._board.new_media()
         try:
             await media.reserve(self._destination.flow.remote)
             self._call = self._board.agent.invite(
@@ -156,10 +163,10 @@ class OutgoingCall:
             answer = await self._answer
         except BaseException:
             self._abandon()
-            media.close()
+            self._close(media)
             raise
         if isinstance(answer, Leg):
-            media.close()
+            self._close(media)
             return self._give_way_to(answer)
         return self._set_up(number, media, answer)
 
@@ -183,28 +190,45 @@ class OutgoingCall:
         self._answer.set_result(leg)
         return True
 
-    def _set_up(self, number: int, media: MediaSession, event: sip.Answered) -> Leg:
-        board, target = self._board, self._destination.uri
-        leg = Leg(
-            board,
+    def _close(self, media: MediaSession) -> None:
+        if self._leg is None:
+            media.close()
+        else:
+            self._leg.end("not answered")
+
+    def _new_leg(self, number: int, media: MediaSession, flow: Flow) -> Leg:
+        return Leg(
+            self._board,
             number=number,
             call=self._call,
             media=media,
-            remote=target,
+            remote=self._destination.uri,
             user=self._user,
             direction="outbound",
-            flow=event.flow,
+            flow=flow,
             scope=current_scope.get(),
         )
+
+    def _set_up(self, number: int, media: MediaSession, event: sip.Answered) -> Leg:
+        board, target, early = self._board, self._destination.uri, self._leg
+        if early is not None and not early.is_open:  # hung up in the moment of the answer
+            board.agent.bye(self._call, board.now)
+            board.pump()
+            raise CallFailed(status=487, reason="Request Terminated", target=target)
+        leg = early or self._new_leg(number, media, event.flow)
+        leg.early = False
         board.adopt(leg)
         try:
-            media.accept_answer(event.response.body)
+            # A reliable response has brought the answer where the 2xx has none (RFC 3262).
+            known = self._early.get(event.response.to.tag or "", b"")
+            media.accept_answer(event.response.body or known)
         except SdpError as error:
             board.agent.bye(self._call, board.now)
             leg.end("no-media", str(error))
             board.pump()
             raise CallFailed(status=488, reason="Not Acceptable Here", target=target) from error
-        leg.announce()
+        if early is None:
+            leg.announce()
         return leg
 
     def _abandon(self) -> None:
@@ -224,6 +248,25 @@ class OutgoingCall:
         """It rings there, or something else is said before the answer."""
         if self._on_progress is not None:
             self._on_progress(event.response.status, event.response.reason)
+        if event.response.body and event.response.content_type == "application/sdp":
+            self._early[event.tag or ""] = event.response.body
+            self._open_early(event.response.body)
+
+    def _open_early(self, body: bytes) -> None:
+        """Let the program have what is heard before the answer; the last fork's wins (RFC 3960)."""
+        if self._on_early is None or self._media is None:
+            return
+        try:
+            self._media.preview(body)
+        except SdpError as error:
+            logger.info("early media can't be used: %s", error)
+            return
+        if self._leg is None:
+            self._leg = self._new_leg(self._number, self._media, self._destination.flow)
+            self._leg.early = True
+            self._board.adopt(self._leg)
+            self._leg.announce()
+            self._on_early(self._leg)
 
     def answered(self, event: sip.Answered) -> None:
         """A 2xx came."""

@@ -21,6 +21,7 @@ from .location import LocationStore, SqliteLocations
 from .media_host import MediaHost
 from .outgoing import place_call
 from .overload import Overload
+from .progress import EarlyMedia, Progress, current_early, current_progress
 from .scope import current_scope
 from .seat_requests import SeatPolicy, own_calls_only
 from .sip_shell import SipShell
@@ -234,6 +235,8 @@ class Server:
         timeout_s: float = 30.0,
         auto_answer: bool = False,
         credentials: Credential | None = None,
+        on_progress: Progress | None = None,
+        early_media: EarlyMedia | None = None,
         trunk: str | None = None,
     ) -> Leg:
         """Call somebody, and return the leg once the call is answered.
@@ -252,6 +255,11 @@ class Server:
             The name of one of `Config.trunks` to call through; ``target`` may then be a number.
         credentials
             Answer a 401 or 407; by default those of `Config.credentials` for the target's host.
+        on_progress
+            Called with status and reason of each provisional response: 180, 183 ...
+        early_media
+            Called with the leg as soon as the other side sends media before it answers, such as an
+            announcement; bridge it to have that heard.
 
         Raises
         ------
@@ -262,6 +270,9 @@ class Server:
         UsageError
             When ``target`` is no SIP URI.
         """
+        if on_progress is not None:
+            current_progress.set(on_progress)
+        current_early.set(early_media)
         return await place_call(
             self._started(),
             target,

@@ -22,7 +22,7 @@ from ..sip.registrar import Binding
 from ..sip.throttle import Throttled
 from ..sip.uri import SipUri
 from ..sip.user_agent import UserAgent, UserAgentConfig
-from . import extensions
+from . import early, extensions
 from .bridge import Bridge
 from .bus import EventBus
 from .chores import Chores
@@ -42,7 +42,17 @@ from .trunk import Trunks
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "REGISTER", *extensions.METHODS)
+METHODS = (
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "REGISTER",
+    *extensions.METHODS,
+)
 
 
 class Switchboard:
@@ -81,6 +91,9 @@ class Switchboard:
                 user_agent=config.user_agent,
                 allow=METHODS,
                 supported=extensions.SUPPORTED,
+                reliable=config.reliable,
+                session_expires=config.session_expires,
+                min_se=config.min_se,
                 max_calls=config.max_calls,
             ),
             token=self._token,
@@ -128,10 +141,14 @@ class Switchboard:
         return number, MediaSession(self.host, self.config, number, identity, session_id)
 
     def adopt(self, leg: Leg) -> None:
-        """Take a new leg in, and hand its call's events to it from now on."""
+        """Take a new leg in, and hand its call's events to it from now on.
+
+        The end of an early leg's call still goes to whoever waits for its answer.
+        """
         self.legs[leg.number] = leg
         self._by_call[leg.call] = leg
-        self._waiting.pop(leg.call, None)
+        if not leg.early:
+            self._waiting.pop(leg.call, None)
 
     def forget(self, leg: Leg) -> None:
         """Let go of a closed leg."""
@@ -293,7 +310,7 @@ class Switchboard:
 
     def _acked(self, event: sip.Acked) -> None:
         if (leg := self._by_call.get(event.call)) is not None:
-            leg.acked(event)
+            leg.acked(event.body)
 
     def _reinvited(self, event: sip.Reinvited) -> None:
         leg = self._by_call.get(event.call)
@@ -362,6 +379,7 @@ _SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {
     sip.Ended: Switchboard._ended,
     sip.Requested: Switchboard._requested,
     sip.Progressed: Switchboard._progressed,
+    **early.SIP_EVENTS,
     sip.Responded: Switchboard._responded,
     sip.SubscriptionRefreshed: Switchboard._subscription,
     sip.SubscriptionEnded: Switchboard._subscription,

@@ -131,6 +131,8 @@ class IncomingCall(TransactionUser):
         """Send 200 and become a `Session`; it waits for the PRACK of an offer or an answer."""
         self._check_not_accepted()
         fixed = tuple(headers)
+        if self.dialog.exchange.established:
+            body = b""  # the answer has arrived reliably, and is not given twice (RFC 6337 3.1.1)
         Headers(fixed)  # what can't be written is refused before anything has changed
         if self._reliable.describes:
             # RFC 3262 section 3: no 2xx before that is acknowledged.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import rtpmix
+from rtpmix.server import switchboard
 from rtpmix.testing import VirtualNet, run
 from rtpmix.testing.servers import HOST, virtual_server
 
@@ -26,7 +27,7 @@ def play(story: Story, trunk: dict[str, Any] | None = None, **config: Any) -> An
         other = virtual_server(net, host=TRUNK, seed=2, **settings)
         async with virtual_server(net, **config) as server, other:
             result = await story(server, other)
-            await asyncio.sleep(80)
+            await asyncio.sleep(40)
             for each in (server, other):
                 left = each.snapshot()
                 assert left["legs"] == left["handlers"] == left["media"]["legs"] == 0, left
@@ -70,3 +71,81 @@ def test_credentials_go_to_no_other_host() -> None:
         assert trunk.snapshot()["logins"]["ok"] == 0
 
     play(story, credentials={"192.0.2.9": LOGIN, HOST: LOGIN})
+
+
+@pytest.mark.parametrize(
+    ("reliable", "end"),
+    [
+        *[("on", "answer"), ("off", "answer"), ("required", "answer")],
+        *[("on", "reject"), ("on", "cancel"), ("on", "nothing")],
+    ],
+)
+def test_early_media_flows_before_the_answer_and_ends_with_it_or_without(
+    reliable: str, end: str
+) -> None:
+    """RFC 3262 and RFC 3960: 183 with the answer; the 2xx, a refusal or CANCEL comes later."""
+
+    async def story(server: rtpmix.Server, trunk: rtpmix.Server) -> None:
+        opened: list[rtpmix.Leg] = []
+
+        @trunk.on_invite
+        async def early(call: rtpmix.IncomingCall) -> None:
+            leg = await call.progress()
+            opened.append(leg)
+            assert leg.early
+            with pytest.raises(rtpmix.UsageError, match="early media already"):
+                await call.progress()
+            await asyncio.sleep(2)
+            if end == "answer":
+                assert await call.answer() is leg
+                assert not leg.early
+                await leg.closed()
+            elif end == "reject":
+                await call.reject(486)
+            elif end == "cancel":
+                await asyncio.sleep(100)
+
+        said: list[int] = []
+        got: list[rtpmix.Leg] = []
+        more: dict[str, Any] = {
+            "on_progress": lambda status, reason: said.append(status),
+            "early_media": got.append,
+        }
+        if end == "answer":
+            leg = await server.invite(f"sip:x@{TRUNK}", **more)
+            assert got == [leg]
+            assert said == [183]
+            await asyncio.sleep(1)
+            await leg.hangup()
+        else:
+            with pytest.raises(rtpmix.CallFailed) as failed:
+                await server.invite(f"sip:x@{TRUNK}", timeout_s=3, **more)
+            assert failed.value.status == {"reject": 486, "cancel": 408, "nothing": 480}[end]
+        await asyncio.sleep(1)
+        assert not opened[0].is_open
+        assert not got[0].is_open
+
+    play(story, {"require_login": False, "reliable": reliable}, reliable=reliable)
+
+
+@pytest.mark.parametrize("update", [True, False])
+def test_a_long_call_is_refreshed_and_held_and_resumed_meanwhile(
+    update: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 4028: by UPDATE, or by re-INVITE where the peer takes none."""
+    if not update:
+        less = tuple(method for method in switchboard.METHODS if method != "UPDATE")
+        monkeypatch.setattr(switchboard, "METHODS", less)
+
+    async def story(server: rtpmix.Server, trunk: rtpmix.Server) -> None:
+        answering(trunk)
+        leg = await server.invite(f"sip:x@{TRUNK}")
+        await asyncio.sleep(44.99)  # the moment of the refresh
+        await leg.hold()
+        await leg.resume()
+        await asyncio.sleep(50)
+        assert leg.is_open
+        await leg.hangup()
+
+    timers = {"session_expires": 90}
+    play(story, {"require_login": False, **timers}, **timers)
