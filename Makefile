@@ -49,7 +49,7 @@ fuzz: $(VENV)/.dev ## hostile input, FUZZ_SECONDS (20) for each target
 	@RTPMIX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz
 
 # Away from CI an absent peer leaves its tests out; in CI it fails (tests/interop/conftest.py).
-interop: $(VENV)/.dev ## against SIPp, baresip, tshark, GStreamer and ffmpeg
+interop: $(VENV)/.dev ## against SIPp, baresip, Kamailio, tshark, GStreamer and ffmpeg
 	@$(BIN)/python -m pytest -rs tests/interop
 
 rfc: $(VENV)/.dev ## write docs/rfc.md anew from the citations in the sources

@@ -50,7 +50,8 @@ def request(
     direction
         With an offer or answer of this direction; empty for none.
     """
-    target = "[next_url]" if in_dialog else "sip:[service]@[remote_ip]:[remote_port]"
+    there = "sip:[service]@[remote_ip]:[remote_port];transport=[transport]"
+    target = "[next_url]" if in_dialog else there
     branch = f"[branch-{steps_back}]" if steps_back else "[branch]"
     # The tag of a refusal goes into its ACK; a CANCEL has the To of its INVITE.
     to_tag = "[peer_tag_param]" if in_dialog or method == "ACK" else ""

@@ -146,3 +146,34 @@ async def test_sipp_registers_under_a_digest_challenge(
     )
     await running.finish()
     assert server.contacts("sipp") == 1
+
+
+@TRANSPORTS
+async def test_many_callers_of_one_room_hold_and_come_back(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3264 section 8.4: SIPp checks each direction, the room ends empty."""
+    room = await server.bridge(name="room")
+    most = 0
+
+    @server.on_invite
+    async def join(call: rtpmix.IncomingCall) -> None:
+        nonlocal most
+        leg = await call.answer()
+        await room.add(leg)
+        most = max(most, len(room.legs))
+        await leg.closed()
+
+    running = await sipp.run(
+        "call_on_hold",
+        remote=server_address(server, transport),
+        transport=transport,
+        calls=60,
+        rate=20,
+        keys={"rtp_port": "9"},
+    )
+    await running.finish()
+    await no_calls_left(server)
+    assert most > 5
+    assert not room.legs
+    assert server.snapshot()["handlers"] == 0
