@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from .errors import UsageError
+from .errors import SipParseError, UsageError
 from .sip.agent_config import UserAgentConfig
 from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
 from .sip.overload import parse_network
+from .sip.uri import SipUri
 from .transports import SECURE, Listen, StreamLimits, TlsConfig, check_address
 from .trunks import Trunk
 
@@ -38,6 +39,14 @@ class Config:
         ``"https://phone.example.com"``; ``"*"`` lets any page. Others get 403.
     stream_limits
         What is borne from connections.
+    outbound_proxy
+        ``"sip:proxy.example.com;lr"``: calls to others than our own users go there first.
+    routes
+        More proxies that such calls pass, in this order (RFC 3261 section 8.1.2).
+    large_requests_over_tcp
+        An INVITE of more than 1300 bytes to another server goes over TCP where it would have gone
+        over UDP, and over UDP after all where TCP fails (RFC 3261 section 18.1.1). Phones that
+        registered over UDP are always called over it.
     media_address
         The address for RTP, put into SDP. None: for each peer, the address this machine reaches
         it from.
@@ -109,6 +118,9 @@ class Config:
     tls: TlsConfig | None = None
     websocket_origins: tuple[str, ...] = ()
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
+    outbound_proxy: str | None = None
+    routes: tuple[str, ...] = ()
+    large_requests_over_tcp: bool = True
     media_address: str | None = None
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
@@ -141,6 +153,7 @@ class Config:
         if isinstance(self.sip_listen, str):
             raise UsageError("sip_listen is a tuple of entries: write ('udp:0.0.0.0:5060',)")
         _check_listens(self)
+        _check_routes(self)
         if self.media_address is not None:
             check_address("media_address", self.media_address)
         if self.media_address_v6 is not None:
@@ -186,6 +199,12 @@ class Config:
         return bool(self.users) or self.lookup is not None
 
     @property
+    def route_set(self) -> tuple[str, ...]:
+        """The Route of calls to others: the outbound proxy, then `routes`."""
+        first = () if self.outbound_proxy is None else (self.outbound_proxy,)
+        return tuple(f"<{uri}>" for uri in (*first, *self.routes))
+
+    @property
     def listens(self) -> tuple[Listen, ...]:
         """`sip_listen`, parsed."""
         return tuple(Listen.parse(entry) for entry in self.sip_listen)
@@ -202,6 +221,18 @@ def _check_listens(config: Config) -> None:
             "ws: and wss: are for web pages, and websocket_origins names none: "
             "name their origins, or '*' for any"
         )
+
+
+def _check_routes(config: Config) -> None:
+    if isinstance(config.routes, str):
+        raise UsageError("routes is a tuple of URIs: write ('sip:proxy.example.com;lr',)")
+    for text in (*([config.outbound_proxy] if config.outbound_proxy else []), *config.routes):
+        try:
+            uri = SipUri.parse(text)
+        except SipParseError as error:
+            raise UsageError(f"{text!r} is not a SIP URI ({error}); write sip:host;lr") from error
+        if uri.parameter("lr") is None:
+            raise UsageError(f"{text!r} names a strict router, as of RFC 2543: add ';lr'")
 
 
 def _check_digest(config: Config) -> None:

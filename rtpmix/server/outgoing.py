@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import CallFailed, SdpError, SipParseError, UsageError
 from ..sip import events as sip
 from ..sip.authentication import Credential
-from ..sip.flow import Address, Flow
+from ..sip.flow import Flow
+from ..sip.locating import Hop
 from ..sip.registrar import Binding
-from ..sip.routing import default_port, uri_transport
 from ..sip.uri import SipUri, parse_uri
 from .leg import Leg
 from .progress import current_early, current_progress
@@ -33,6 +33,9 @@ AUTO_ANSWER = (
 )
 
 
+LARGE = 1300  # octets: what may be fragmented on the way, and lost with any fragment
+NEXT_AFTER_S = 4.0  # without any response, before the next of several servers is tried
+
 # A device's flow that fails this way is no way to it any more (RFC 5626 sections 5.3 and 11.5).
 FLOW_FAILED = 430
 
@@ -48,12 +51,14 @@ class Destination:
     flow: Flow
     binding: Binding | None = None
     credentials: Credential | None = None
-    is_one_of_several: bool = False  # servers of a trunk
+    is_one_of_several: bool = False  # servers of a trunk or of a domain
+    route_set: tuple[str, ...] = ()
+    hop: Hop | None = None  # as it was located
 
     @property
     def routes(self) -> tuple[tuple[str, str], ...]:
-        """The Route headers that lead there (RFC 3327 section 5.4)."""
-        path = () if self.binding is None else self.binding.path
+        """The Route headers that lead there (RFC 3261 section 8.1.2, RFC 3327 section 5.4)."""
+        path = self.route_set if self.binding is None else self.binding.path
         return tuple(("Route", value) for value in path)
 
 
@@ -74,11 +79,18 @@ def parse_target(target: str) -> SipUri:
     return uri
 
 
-async def resolve(board: Switchboard, uri: SipUri) -> list[list[Destination]]:
+async def resolve(
+    board: Switchboard, uri: SipUri, *, direct: bool = False
+) -> list[list[Destination]]:
     """Return where a target can be reached: a user's registered contacts, or the host named.
 
     Each inner list is one device; its flows are tried one after the other, never at once
-    (RFC 5626 section 5.3).
+    (RFC 5626 section 5.3; RFC 3263 section 4.3).
+
+    Parameters
+    ----------
+    direct
+        Leave the outbound proxy out.
 
     Raises
     ------
@@ -95,39 +107,50 @@ async def resolve(board: Switchboard, uri: SipUri) -> list[list[Destination]]:
             destination = Destination(str(binding.contact), binding.flow, binding)
             devices.setdefault(device, []).append(destination)
         return list(devices.values())
-    transport = uri_transport(uri) or "UDP"
-    remote = await _address(uri, default_port(transport))
-    flow = board.flow_to(transport, remote, uri.host.lower())
+    route_set = () if direct else board.config.route_set
+    next_hop = parse_uri(route_set[0][1:-1]) if route_set else uri  # RFC 3261 section 8.1.2
+    assert isinstance(next_hop, SipUri)  # `Config` has checked it
+    hops = await board.locator.find(next_hop, board.open_shell.reachable, board.now)
+    if not hops:
+        raise CallFailed(status=503, reason="Host Not Found", target=str(uri))
     credentials = board.config.credentials.get(uri.host.lower())
-    return [[Destination(str(uri), flow, None, credentials)]]
-
-
-async def _address(uri: SipUri, port: int) -> Address:
-    port = uri.port or port
-    try:
-        ipaddress.ip_address(uri.host)
-    except ValueError:
-        pass
-    else:
-        return (uri.host, port)
-    # A name that the program gave, looked up off the loop; names in messages never get here.
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(uri.host, port)
-    except OSError as exc:
-        raise CallFailed(status=503, reason="Host Not Found", target=str(uri)) from exc
-    return (str(found[0][4][0]), port)
+    return [
+        [
+            Destination(
+                str(uri),
+                board.flow_to(hop.transport, hop.address, next_hop.host.lower()),
+                credentials=credentials,
+                is_one_of_several=len(hops) > 1,
+                route_set=route_set,
+                hop=hop,
+            )
+            for hop in hops
+        ]
+    ]
 
 
 class OutgoingCall:
     """One INVITE on its way to an answer."""
 
-    def __init__(self, board: Switchboard, destination: Destination, user: str | None) -> None:
+    def __init__(
+        self,
+        board: Switchboard,
+        destination: Destination,
+        user: str | None,
+        *,
+        is_last: bool = True,
+        may_switch: bool = True,
+    ) -> None:
         self._board = board
+        self._is_last = is_last
+        self._may_switch = may_switch
+        self.switched = False  # from UDP to TCP
         self._destination = destination
         self._user = user
         self._call = self._number = 0
         self._media: MediaSession | None = None
         self.flow_failed = False
+        self.is_lost = False  # nothing could be sent there
         self._answer: asyncio.Future[sip.Answered | Leg] = (
             asyncio.get_running_loop().create_future()
         )
@@ -156,11 +179,13 @@ class OutgoingCall:
                 headers=(*self._destination.routes, *headers),
                 body=media.offer(),
                 credentials=self._destination.credentials,
+                flow_for=self._flow_for,
                 now=self._board.now,
             )
             self._board.expect(self._call, self)
             self._board.pump()
-            answer = await self._answer
+            with self._impatience():
+                answer = await self._answer
         except BaseException:
             self._abandon()
             self._close(media)
@@ -169,6 +194,36 @@ class OutgoingCall:
             self._close(media)
             return self._give_way_to(answer)
         return self._set_up(number, media, answer)
+
+    def _flow_for(self, size: int) -> Flow:
+        """Take TCP for what is too large for UDP (RFC 3261 section 18.1.1)."""
+        flow, hop, board = self._destination.flow, self._destination.hop, self._board
+        if size <= LARGE or hop is None or hop.transport != "UDP" or not self._may_switch:
+            return flow
+        over_tcp = ("TCP", ":" in hop.address[0])
+        if not board.config.large_requests_over_tcp or over_tcp not in board.open_shell.reachable:
+            return flow
+        self.switched = True
+        return board.flow_to("TCP", hop.address, flow.name)
+
+    @contextlib.contextmanager
+    def _impatience(self) -> Iterator[None]:
+        """Do not wait 64*T1 for a server that says nothing, where there is another one."""
+        if self._is_last or not self._destination.is_one_of_several:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(NEXT_AFTER_S, self._next_if_silent)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _next_if_silent(self) -> None:
+        if self._answer.done() or self._board.agent.is_heard_of(self._call):
+            return
+        self._board.agent.cancel(self._call, self._board.now)
+        self.failed(sip.Failed(self._call, 408, "Request Timeout"))
 
     def _give_way_to(self, leg: Leg) -> Leg:
         """Stop ringing: another phone took the call (RFC 3891 section 3)."""
@@ -277,10 +332,12 @@ class OutgoingCall:
         """The call will not be answered."""
         self._board.unexpect(self._call)
         lost = event.status == FLOW_FAILED or (event.response is None and event.status == 503)
+        self.is_lost = event.response is None and event.status == 503
         binding = self._destination.binding
         self.flow_failed = lost and binding is not None and binding.is_outbound
         if self._destination.is_one_of_several:  # RFC 3263 section 4.3: and no answer at all
             self.flow_failed = lost or event.status == 503 or event.response is None
+        self._judge(event)
         if self.flow_failed and binding is not None:
             self._board.directory.leads_nowhere(self._user or "", binding)
         if not self._answer.done():
@@ -288,6 +345,16 @@ class OutgoingCall:
             self._answer.set_exception(
                 CallFailed(status=event.status, reason=event.reason, target=target)
             )
+
+    def _judge(self, event: sip.Failed) -> None:
+        """Remember how the server did that DNS named (RFC 3263 section 4.3)."""
+        hop, penalties = self._destination.hop, self._board.locator.penalties
+        if hop is None or event.status == 487 or self.switched:
+            return
+        if event.response is None or event.status == 503:
+            penalties.failed(hop, self._board.now)
+        else:
+            penalties.worked(hop)
 
     def ended(self, event: sip.Ended) -> None:
         """The dialog ended between its 2xx and our reading of it."""
@@ -359,19 +426,18 @@ async def _place(
     ------
     CallFailed, CapacityError
     """
-    for destination in flows[:-1]:
-        call = OutgoingCall(board, destination, user)
+    waiting = [(destination, True) for destination in flows]
+    while True:
+        destination, may_switch = waiting.pop(0)
+        call = OutgoingCall(board, destination, user, is_last=not waiting, may_switch=may_switch)
         from_uri = caller or board.own_uri(destination.flow)
         try:
             return await call.place(from_uri=from_uri, from_name=None, headers=headers)
         except CallFailed:
-            if not call.flow_failed:
+            if call.switched and call.is_lost:
+                waiting.insert(0, (destination, False))
+            elif not call.flow_failed or not waiting:
                 raise
-    last = flows[-1]
-    from_uri = caller or board.own_uri(last.flow)
-    return await OutgoingCall(board, last, user).place(
-        from_uri=from_uri, from_name=None, headers=headers
-    )
 
 
 def _outcome(task: asyncio.Task[Leg], failures: list[CallFailed]) -> Leg | None:

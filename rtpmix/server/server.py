@@ -22,6 +22,7 @@ from .media_host import MediaHost
 from .outgoing import place_call
 from .overload import Overload
 from .progress import EarlyMedia, Progress, current_early, current_progress
+from .resolver import Resolver
 from .scope import current_scope
 from .seat_requests import SeatPolicy, own_calls_only
 from .sip_shell import SipShell
@@ -45,6 +46,8 @@ class Server:
         What runs the mixer. None: a thread of this process with sockets of its own.
     locations
         Where registrations are kept. None: as `Config.registrations` says.
+    resolver
+        Who answers for names that a target holds. None: DNS, and the system's own names.
 
     Examples
     --------
@@ -66,11 +69,13 @@ class Server:
         *,
         media_host: MediaHost | None = None,
         locations: LocationStore | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self.config = config if config is not None else Config()
         self._host = media_host
         self._locations = locations
         self._overload: Overload | None = None
+        self._resolver = resolver
         self._certificates: TlsContexts | None = None
         self._watch: CertificateWatch | None = None
         self._handler: Handler | None = None
@@ -111,7 +116,7 @@ class Server:
         if self.config.tls is not None:
             self._certificates = TlsContexts(self.config.tls)
             self._watch = CertificateWatch(self._certificates, self.config.tls.watch_s)
-        board = Switchboard(self.config, host)
+        board = Switchboard(self.config, host, self._resolver)
         board.handler = self._handler
         board.extensions.transfers.policy = self._transfer_policy
         board.extensions.seats.policy = self._seat_policy

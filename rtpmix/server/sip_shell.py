@@ -159,6 +159,11 @@ class SipShell:
         udp = [Listen("UDP", *protocol.local) for protocol in self._datagrams]
         return udp + self.streams.local
 
+    @property
+    def reachable(self) -> list[tuple[str, bool]]:
+        """By what we can send: transports, and whether over IPv6, in the order of listening."""
+        return list(dict.fromkeys((one.transport, ":" in one.host) for one in self.addresses))
+
     def flow_to(self, transport: str, remote: Address, name: str = "") -> Flow:
         """Return the flow for a new request to ``remote``.
 

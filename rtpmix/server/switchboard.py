@@ -36,6 +36,7 @@ from .media_session import MediaSession, RtpIdentity
 from .outgoing import OutgoingCall
 from .recording import Recorders
 from .registration import Directory
+from .resolver import DnsResolver, Locator, Resolver
 from .sip_shell import SipShell
 from .trunk import Trunks
 
@@ -66,7 +67,7 @@ class Switchboard:
         False while the server closes.
     """
 
-    def __init__(self, config: Config, host: MediaHost) -> None:
+    def __init__(self, config: Config, host: MediaHost, resolver: Resolver | None = None) -> None:
         self.config = config
         self.host = host
         self.inline = isinstance(host, InlineHost)
@@ -83,6 +84,7 @@ class Switchboard:
         self._seats = 0
         seeded = config.seed is not None
         self._random = random.Random(config.seed) if seeded else random.SystemRandom()
+        self.locator = Locator(resolver or DnsResolver(), self._random)
         self.recorders = Recorders(self)
         secret = self._random.randbytes(32) if seeded else secrets.token_bytes(32)
         self.directory = Directory(config, secret, self._login_throttled)

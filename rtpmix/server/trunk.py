@@ -167,7 +167,7 @@ class TrunkLine:
     async def _resolve(self, registrar: str) -> Destination:
         uri = parse_uri(registrar)
         assert isinstance(uri, SipUri)  # `Trunk` has checked it
-        return (await resolve(self._board, uri))[0][0]
+        return (await resolve(self._board, uri, direct=True))[0][0]
 
 
 class Trunks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import CapacityError, UsageError
@@ -11,6 +11,7 @@ from .core import Core, Header
 from .dialog import Dialog, is_secure
 from .flow import Flow
 from .headers import Headers
+from .request_response import Request
 from .session import Session
 from .uac import OutgoingCall
 from .uas import IncomingCall
@@ -40,6 +41,7 @@ class CallCommands:
         content_type: str = "application/sdp",
         credentials: Credentials | None = None,
         manual_prack: bool = False,
+        flow_for: Callable[[int], Flow] | None = None,
         now: float,
     ) -> int:
         """Call someone and return the call's number.
@@ -58,24 +60,27 @@ class CallCommands:
         manual_prack
             Leave every PRACK to `prack`, so that it can carry an offer. Without, only those are
             left whose response makes an offer.
+        flow_for
+            Told the octets of the INVITE over ``flow``; returns the flow to take after all
+            (RFC 3261 section 18.1.1).
         """
         core = self._core
         self._check_capacity()
-        request, branch = core.outside_request(
-            "INVITE",
-            target,
-            flow,
-            from_uri,
-            from_name,
-            (
-                core.contact(flow, secure=is_secure(target)),
-                *core.capabilities,
-                *core.invite_headers,
-                *headers,
-            ),
-            body,
-            content_type if body else None,
-        )
+
+        def compose(flow: Flow) -> tuple[Request, str]:
+            contact = core.contact(flow, secure=is_secure(target))
+            fields = (contact, *core.capabilities, *core.invite_headers, *headers)
+            kind = content_type if body else None
+            return core.outside_request(
+                "INVITE", target, flow, from_uri, from_name, fields, body, kind
+            )
+
+        request, branch = compose(flow)
+        if flow_for is not None:
+            better = flow_for(len(request.to_bytes()))
+            if better != flow:
+                flow = better
+                request, branch = compose(flow)
         call = OutgoingCall(core, self._authentication(credentials))
         call.manual_prack = manual_prack
         call.start(request, branch, flow, now)
@@ -84,6 +89,11 @@ class CallCommands:
     def ack(self, call: int, body: bytes, now: float) -> None:
         """Answer a late offer: send the ACK that `Answered` or `ReinviteAnswered` asked for."""
         self._call(call, Session, "acknowledge").acknowledge(body)
+
+    def is_heard_of(self, call: int) -> bool:
+        """True once any response to a call of ours came, if only a 100."""
+        found = self._core.calls.get(call)
+        return not isinstance(found, OutgoingCall) or found.is_heard_of
 
     def cancel(self, call: int, now: float, reason: str | None = None) -> None:
         """Give a call of ours up; `Failed` tells the end, with 487 if nothing else comes first.

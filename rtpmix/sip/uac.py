@@ -78,6 +78,11 @@ class OutgoingCall(TransactionUser):
             request, branch, flow, self, now, lambda response: ack_for_failure(request, response)
         )
 
+    @property
+    def is_heard_of(self) -> bool:
+        """True once a response came."""
+        return self._heard_of
+
     # ------------------------------------------------------------------ what the user does
 
     def cancel(self, now: float, headers: Iterable[Header] = ()) -> None:
