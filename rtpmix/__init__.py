@@ -52,6 +52,7 @@ from .server.seat_requests import SeatRequest
 from .server.server import Server
 from .server.supervising import Supervision
 from .server.transfer_policy import TransferRequest
+from .server.watching import WatchRequest
 from .sip.authentication import Credential
 from .sip.credentials import Secret
 from .supervision import Anchor, Fate, Mode, Role
@@ -112,4 +113,5 @@ __all__ = [
     "TrunkFailed",
     "TrunkRegistered",
     "UsageError",
+    "WatchRequest",
 ]

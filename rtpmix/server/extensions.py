@@ -8,6 +8,7 @@ from ..sip import events as sip
 from .referring import Referrals
 from .seat_requests import SeatRequests
 from .transfer import Transfers
+from .watching import Watchers
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -24,6 +25,7 @@ class Extensions:
         self.transfers = Transfers(board)
         self.referrals = Referrals(board)
         self.seats = SeatRequests(board)
+        self.watchers = Watchers(board)
 
     def requested(self, event: sip.Requested) -> bool:
         """Take a request, and say whether it was one for us."""
@@ -43,20 +45,20 @@ class Extensions:
         if event.call is not None:
             agent.notifier.receive(event, now)
             return
-        refusal = agent.notifier.refusal(event, {})
-        if refusal is not None:
-            agent.respond(event.request, refusal.status, now, headers=refusal.headers)
+        self.watchers.subscribe(event)
 
     def subscription(self, event: sip.SubscriptionRefreshed | sip.SubscriptionEnded) -> None:
         """Take what a watcher did."""
         if isinstance(event, sip.SubscriptionRefreshed):
-            self.transfers.subscription_refreshed(event)
-        else:
-            self.transfers.subscription_ended(event)
+            if not self.transfers.subscription_refreshed(event):
+                self.watchers.refreshed(event)
+        elif not self.transfers.subscription_ended(event):
+            self.watchers.ended(event)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the counters of all parts."""
         return {
             "transfers": {"under_way": len(self.transfers), **self.transfers.counters},
             "seats": dict(self.seats.counters),
+            "watchers": {"watching": len(self.watchers), "refused": self.watchers.refused},
         }

@@ -31,6 +31,7 @@ from .switchboard import Switchboard
 from .thread_host import ThreadHost
 from .tls import TlsContexts
 from .transfer_policy import TransferPolicy, inside_only
+from .watching import WatchPolicy, users_only
 
 GOODBYE_S = 2.0  # how long a closing server waits for the answers to its BYEs
 
@@ -81,6 +82,7 @@ class Server:
         self._handler: Handler | None = None
         self._transfer_policy: TransferPolicy = inside_only
         self._seat_policy: SeatPolicy = own_calls_only
+        self._watch_policy: WatchPolicy = users_only
         self._board: Switchboard | None = None
         self._closing: asyncio.Event | None = None
 
@@ -120,6 +122,7 @@ class Server:
         board.handler = self._handler
         board.extensions.transfers.policy = self._transfer_policy
         board.extensions.seats.policy = self._seat_policy
+        board.extensions.watchers.policy = self._watch_policy
         streams = StreamTransports(
             asyncio.get_running_loop(),
             self.config.stream_limits,
@@ -177,6 +180,7 @@ class Server:
         for task in tuple(board.handlers):
             task.cancel()
         await asyncio.gather(*board.handlers, return_exceptions=True)
+        board.extensions.watchers.close()
         await board.chores.close()
         for bridge in tuple(board.bridges.values()):
             await bridge.close()
@@ -219,6 +223,25 @@ class Server:
         if self._board is not None:
             self._board.extensions.seats.policy = policy
         return policy
+
+    def on_watch(self, policy: WatchPolicy) -> WatchPolicy:
+        """Register what says who may watch what (SUBSCRIBE); usable as a decorator.
+
+        Called with a `WatchRequest`. Without one users who log in may watch each other's lamps
+        (dialog) and presence, the rooms that they are in, and their own mailbox.
+        """
+        self._watch_policy = policy
+        if self._board is not None:
+            self._board.extensions.watchers.policy = policy
+        return policy
+
+    def set_messages(self, user: str, *, new: int, old: int = 0) -> None:
+        """Say how many messages wait for a user: lights the lamp of phones that watch for it."""
+        if min(new, old) < 0:
+            raise UsageError("a mailbox can't hold fewer messages than none")
+        watchers = self._started().extensions.watchers
+        watchers.mailboxes[user] = (new, old)
+        watchers.touch()
 
     def on_transfer(self, policy: TransferPolicy) -> TransferPolicy:
         """Register what says where phones may transfer calls to; usable as a decorator.

@@ -163,6 +163,7 @@ class Switchboard:
 
     def unexpect(self, call: int) -> None:
         """Stop handing out the events of a call."""
+        self.extensions.watchers.touch()
         self._waiting.pop(call, None)
 
     def leg_of(self, call: int | None) -> Leg | None:
@@ -173,6 +174,14 @@ class Switchboard:
         """Return a call of ours that nobody has answered yet, or None."""
         waiting = self._waiting.get(call)
         return waiting if isinstance(waiting, OutgoingCall) else None
+
+    def ringing(self, user: str) -> list[int]:
+        """Return the calls that ring for a user of ours."""
+        return [
+            call
+            for call, waiting in self._waiting.items()
+            if isinstance(waiting, OutgoingCall) and waiting.user == user
+        ]
 
     async def ask(
         self, method: str, leg: Leg, headers: Sequence[tuple[str, str]], **body: Any
@@ -301,6 +310,7 @@ class Switchboard:
         waiting = self._waiting.get(event.call)
         if isinstance(waiting, OutgoingCall):
             waiting.progressed(event)
+            self.extensions.watchers.touch()
 
     def _responded(self, event: sip.Responded) -> None:
         answer = self._answers.pop(event.request, None)
