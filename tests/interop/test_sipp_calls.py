@@ -51,6 +51,32 @@ async def test_calls_go_as_the_scenario_says(
 
 
 @TRANSPORTS
+async def test_early_media_is_acknowledged_and_the_call_updated(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3262 section 3, RFC 3311 section 5.2, RFC 4028 section 9: 183, PRACK, UPDATE, 422."""
+    held: list[bool] = []
+
+    @server.on_invite
+    async def answer(call: rtpmix.IncomingCall) -> None:
+        leg = await call.progress()
+        await call.answer()
+        await leg.closed()
+        held.append(leg.held)
+
+    running = await sipp.run(
+        "call_with_prack_and_update",
+        remote=server_address(server, transport),
+        transport=transport,
+        calls=3,
+        keys={"rtp_port": "9"},
+    )
+    await running.finish()
+    await no_calls_left(server)
+    assert held == [True] * 3
+
+
+@TRANSPORTS
 async def test_nothing_stays_behind_after_hundreds_of_calls(
     server: rtpmix.Server, sipp: Sipp, transport: str
 ) -> None:
