@@ -1,4 +1,4 @@
-"""Tests of `rtpmix.server.memory`: the allocator is asked, and where it can't be, nothing breaks."""
+"""Tests of `rtpmix.server.memory`: the allocator is asked, and elsewhere nothing breaks."""
 
 from __future__ import annotations
 
