@@ -21,22 +21,20 @@ from .location import LocationStore, SqliteLocations
 from .media_host import MediaHost
 from .outgoing import place_call
 from .overload import Overload
+from .policies import Policies
 from .progress import EarlyMedia, Progress, current_early, current_progress
 from .resolver import Resolver
 from .scope import current_scope
-from .seat_requests import SeatPolicy, own_calls_only
 from .sip_shell import SipShell
 from .sip_stream import StreamTransports
 from .switchboard import Switchboard
 from .thread_host import ThreadHost
 from .tls import TlsContexts
-from .transfer_policy import TransferPolicy, inside_only
-from .watching import WatchPolicy, users_only
 
 GOODBYE_S = 2.0  # how long a closing server waits for the answers to its BYEs
 
 
-class Server:
+class Server(Policies):
     """A SIP/RTP media server.
 
     Parameters
@@ -72,6 +70,7 @@ class Server:
         locations: LocationStore | None = None,
         resolver: Resolver | None = None,
     ) -> None:
+        super().__init__()
         self.config = config if config is not None else Config()
         self._host = media_host
         self._locations = locations
@@ -80,9 +79,6 @@ class Server:
         self._certificates: TlsContexts | None = None
         self._watch: CertificateWatch | None = None
         self._handler: Handler | None = None
-        self._transfer_policy: TransferPolicy = inside_only
-        self._seat_policy: SeatPolicy = own_calls_only
-        self._watch_policy: WatchPolicy = users_only
         self._board: Switchboard | None = None
         self._closing: asyncio.Event | None = None
 
@@ -120,9 +116,7 @@ class Server:
             self._watch = CertificateWatch(self._certificates, self.config.tls.watch_s)
         board = Switchboard(self.config, host, self._resolver)
         board.handler = self._handler
-        board.extensions.transfers.policy = self._transfer_policy
-        board.extensions.seats.policy = self._seat_policy
-        board.extensions.watchers.policy = self._watch_policy
+        self._put_in_force(board)
         streams = StreamTransports(
             asyncio.get_running_loop(),
             self.config.stream_limits,
@@ -212,29 +206,6 @@ class Server:
             self._board.handler = handler
         return handler
 
-    def on_seat_request(self, policy: SeatPolicy) -> SeatPolicy:
-        """Register what says who may replace, pick up or join calls; usable as a decorator.
-
-        Called with a `SeatRequest` for an INVITE with Replaces (RFC 3891) or Join (RFC 3911);
-        False refuses with 403. Without one users may replace and pick up their own calls with
-        another phone, and nobody may join.
-        """
-        self._seat_policy = policy
-        if self._board is not None:
-            self._board.extensions.seats.policy = policy
-        return policy
-
-    def on_watch(self, policy: WatchPolicy) -> WatchPolicy:
-        """Register what says who may watch what (SUBSCRIBE); usable as a decorator.
-
-        Called with a `WatchRequest`. Without one users who log in may watch each other's lamps
-        (dialog) and presence, the rooms that they are in, and their own mailbox.
-        """
-        self._watch_policy = policy
-        if self._board is not None:
-            self._board.extensions.watchers.policy = policy
-        return policy
-
     def set_messages(self, user: str, *, new: int, old: int = 0) -> None:
         """Say how many messages wait for a user: lights the lamp of phones that watch for it."""
         if min(new, old) < 0:
@@ -242,17 +213,6 @@ class Server:
         watchers = self._started().extensions.watchers
         watchers.mailboxes[user] = (new, old)
         watchers.touch()
-
-    def on_transfer(self, policy: TransferPolicy) -> TransferPolicy:
-        """Register what says where phones may transfer calls to; usable as a decorator.
-
-        Called with a `TransferRequest`; False refuses with 403. Without one only users of this
-        server and its rooms can be transferred to: a number that costs money has to be allowed.
-        """
-        self._transfer_policy = policy
-        if self._board is not None:
-            self._board.extensions.transfers.policy = policy
-        return policy
 
     async def invite(
         self,
