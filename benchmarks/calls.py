@@ -53,12 +53,12 @@ def trial(at_once: int, seconds: float) -> dict[str, Any]:
         poll = select.poll()
         poll.register(caller.socket.fileno(), select.POLLIN)
         warm = time.monotonic() + 1.0
-        _call(caller, poll, at_once, warm)
-        before, used = _completed(caller), usage(server.pid)
+        call_until(caller, poll, at_once, warm)
+        before, used = completed(caller), usage(server.pid)
         began = time.monotonic()
-        setups = _call(caller, poll, at_once, began + seconds)
+        setups = call_until(caller, poll, at_once, began + seconds)
         elapsed = time.monotonic() - began
-        done = _completed(caller) - before
+        done = completed(caller) - before
         used = usage(server.pid).since(used)
         caller.close()
     setups = sorted(setups) or [math.nan]  # a server that answers nothing
@@ -74,7 +74,7 @@ def trial(at_once: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def _call(caller: Caller, poll: select.poll, at_once: int, until: float) -> list[float]:
+def call_until(caller: Caller, poll: select.poll, at_once: int, until: float) -> list[float]:
     """Keep calls under way until a time; return how long each took to be answered."""
     setups: list[float] = []
     under_way = sum(c.state in (CallState.INVITING, CallState.LEAVING) for c in caller.calls)
@@ -96,5 +96,5 @@ def _call(caller: Caller, poll: select.poll, at_once: int, until: float) -> list
     return setups
 
 
-def _completed(caller: Caller) -> int:
+def completed(caller: Caller) -> int:
     return sum(call.state is CallState.OVER for call in caller.calls)

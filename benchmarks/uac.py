@@ -46,6 +46,7 @@ class LoadCall:
     index: int
     target: bytes
     rtp_port: int
+    direction: bytes = b"sendrecv"
     state: CallState = CallState.IDLE
     remote_rtp: Address | None = None
     to: bytes = b""
@@ -83,10 +84,10 @@ class Caller:
         self._host = host.encode()
         self._serial = os.getpid()
 
-    def add(self, user: str, rtp_port: int) -> LoadCall:
+    def add(self, user: str, rtp_port: int, direction: bytes = b"sendrecv") -> LoadCall:
         """Return a new call, not begun."""
         target = f"sip:{user}@{self.server[0]}:{self.server[1]}".encode()
-        call = LoadCall(len(self.calls), target, rtp_port)
+        call = LoadCall(len(self.calls), target, rtp_port, direction)
         self.calls.append(call)
         return call
 
@@ -206,7 +207,7 @@ class Caller:
             b"v=0\r\no=load %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
             b"m=audio %d RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
             b"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\n"
-            b"a=sendrecv\r\n" % (call.index + 1, self._host, self._host, call.rtp_port)
+            b"a=%s\r\n" % (call.index + 1, self._host, self._host, call.rtp_port, call.direction)
         )
         call.to = b"<%s>" % call.target
         return self._request(b"INVITE", call, 1, branch=b"i", body=body)

@@ -162,13 +162,8 @@ def make_offer(
     ----------
     RFC 3264 sections 5 and 8; RFC 6337 section 5.1
     """
-    audio = _write_audio(
-        local,
-        local.direction,
-        _formats_to_offer(capabilities, previous),
-        capabilities.ptime_ms,
-        mux=capabilities.rtcp_mux,
-    )
+    formats, mux = _formats_to_offer(capabilities, previous), capabilities.rtcp_mux
+    audio = _write_audio(local, local.direction, formats, capabilities.ptime_ms, mux=mux)
     media = [slot.refused() for slot in previous.slots] if previous else []
     index = previous.index if previous else 0
     media[index : index + 1] = [audio]
@@ -210,9 +205,7 @@ def answer_offer(
     mux = capabilities.rtcp_mux and stream.rtcp_mux
     formats = [codec, *([RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else [])]
     answers[index] = _write_audio(local, said, formats, capabilities.ptime_ms, mux=mux)
-    agreed = _agree(
-        *(stream, codec, said, slots, index), events=events, mux=mux, capabilities=capabilities
-    )
+    agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
     return _describe(local, answers, offer.times), agreed
 
 
@@ -250,9 +243,7 @@ def accept_answer(
     mux = ours.rtcp_mux and theirs.rtcp_mux
     said = _meet(ours.direction, theirs.direction)
     slots = tuple(StreamSlot.of(each) for each in offer.media)
-    agreed = _agree(
-        *(theirs, codec, said, slots, index), events=events, mux=mux, capabilities=capabilities
-    )
+    agreed = _agree(theirs, codec, said, capabilities, slots, index, events=events, mux=mux)
     return replace(
         agreed,
         receive_payload_type=expected.payload_type,
@@ -264,12 +255,12 @@ def _agree(
     theirs: AudioStream,
     codec: RtpMap,
     said: Direction,
+    capabilities: Capabilities,
     slots: tuple[StreamSlot, ...],
     index: int,
     *,
     events: int | None,
     mux: bool,
-    capabilities: Capabilities,
 ) -> Negotiated:
     """Put together what was agreed, with the same payload type numbers both ways."""
     return Negotiated(

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks.__main__ import main, names
+from benchmarks.dialogs import dialog_kb
 from benchmarks.result import Result
 from benchmarks.sip_parse import invite, read_as_uas
 
@@ -69,3 +70,8 @@ def test_the_measured_reading_reads_what_a_uas_needs() -> None:
     assert isinstance(body, bytes)
     assert invite(1, 1) != invite(2, 1)
     assert body.startswith(b"v=0")
+
+
+def test_an_idle_dialog_is_small() -> None:
+    """The bound of the requirements is 12 kB."""
+    assert 0.5 < dialog_kb(200) < 12

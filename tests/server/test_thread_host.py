@@ -21,7 +21,7 @@ from rtpmix.mixer.commands import (
     SetMatrix,
 )
 from rtpmix.rtp.packet import RtpPacket
-from rtpmix.server.thread_host import SWITCH_INTERVAL_S, ThreadHost
+from rtpmix.server.thread_host import GC_THRESHOLDS, SWITCH_INTERVAL_S, ThreadHost
 
 UNITY = 32768
 PORTS = range(13420, 13460)
@@ -105,13 +105,16 @@ async def test_two_peers_hear_each_other() -> None:
 
 async def test_settings_of_the_process_are_put_back() -> None:
     before, frozen = sys.getswitchinterval(), gc.get_freeze_count()
+    thresholds = gc.get_threshold()
     host = ThreadHost(ports=PORTS)
     await host.start(lambda event: None)
     assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
+    assert gc.get_threshold() == GC_THRESHOLDS
     with pytest.raises(UsageError, match="make a new one"):
         await host.start(lambda event: None)
     await host.stop()
     assert sys.getswitchinterval() == pytest.approx(before)
+    assert gc.get_threshold() == thresholds
     assert gc.get_freeze_count() <= frozen
     assert not [thread for thread in threading.enumerate() if thread.name == "rtpmix-media"]
 
