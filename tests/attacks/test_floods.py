@@ -232,9 +232,9 @@ def test_a_message_costs_no_more_than_its_size(kind: str) -> None:
         agent, spent = server._started().agent, []
         shell = server._started().open_shell
         for _ in range(5):
-            began = time.perf_counter()
+            began = time.thread_time()
             shell.datagram_received(data, ("192.0.2.66", 5060), SERVER)
-            spent.append(time.perf_counter() - began)
+            spent.append(time.thread_time() - began)
         await asyncio.sleep(0.1)
         assert agent.snapshot()["calls"] == 0
         return min(spent)

@@ -178,9 +178,9 @@ def test_the_worst_description_within_the_limits_is_cheap() -> None:
     tracemalloc.stop()
     took = []
     for _ in range(7):
-        start = time.perf_counter()
+        start = time.thread_time()
         parse_sdp(bomb).media[0].rtpmaps()
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
     assert peak < 20_000_000
     assert min(took) < 0.005
 

@@ -70,10 +70,13 @@ def test_what_is_no_digest_is_refused(value: str) -> None:
 )
 def test_reading_takes_time_in_proportion_to_the_text(bomb: str) -> None:
     """No regular expression here backtracks, whatever 8 kB a peer chooses."""
-    start = time.perf_counter()
-    with contextlib.suppress(SipParseError):
-        parse_digest(bomb)
-    assert time.perf_counter() - start < 0.005
+    took = []
+    for _ in range(3):
+        start = time.thread_time()  # not the wall clock: the machine has other work
+        with contextlib.suppress(SipParseError):
+            parse_digest(bomb)
+        took.append(time.thread_time() - start)
+    assert min(took) < 0.005
 
 
 def test_credentials_are_found_by_realm() -> None:

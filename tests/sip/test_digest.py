@@ -329,9 +329,9 @@ def test_unknown_users_cost_what_known_ones_cost() -> None:
     unknown = request(credentials(gate, "nobody-of-that-name", "wrong"))
     spent: dict[int, list[float]] = {0: [], 1: []}
     for turn in range(600):
-        start = time.perf_counter()
+        start = time.thread_time()
         gate.check((known, unknown)[turn % 2], 1.0)
-        spent[turn % 2].append(time.perf_counter() - start)
+        spent[turn % 2].append(time.thread_time() - start)
     assert abs(statistics.median(spent[0]) - statistics.median(spent[1])) < 50e-6
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from re import _constants, _parser  # type: ignore[attr-defined]
-from time import perf_counter
+from time import thread_time
 from types import ModuleType
 
 import pytest
@@ -222,7 +222,7 @@ def test_no_pattern_takes_more_than_linear_time(module: ModuleType) -> None:
 
 
 def _timed(pattern: re.Pattern[str], subject: object) -> float:
-    began = perf_counter()
+    began = thread_time()
     pattern.match(subject)  # type: ignore[call-overload]
     pattern.fullmatch(subject)  # type: ignore[call-overload]
-    return perf_counter() - began
+    return thread_time() - began
