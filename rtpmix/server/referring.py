@@ -10,7 +10,7 @@ from ..sip import events as sip
 from ..sip.dialog_reference import DialogReference
 from ..sip.refer import read_sipfrag, refer_to
 from ..sip.subscribe import read_event
-from .outgoing import parse_target
+from .destinations import parse_target
 
 if TYPE_CHECKING:
     from .leg import Leg

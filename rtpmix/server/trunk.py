@@ -18,7 +18,7 @@ from ..sip.message import Response
 from ..sip.outward import Attempt, OutwardRegistration, Standing
 from ..sip.uri import SipUri, escape_user, parse_uri
 from ..trunks import Trunk
-from .outgoing import Destination, resolve
+from .destinations import Destination, resolve
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,10 +23,23 @@ def find_peer(name: str) -> str:
     """Return the path of a program; without it fail in CI, and skip elsewhere."""
     path = shutil.which(name)
     if path is None:
-        message = f"{name} is not installed; .ci/run names the Debian package"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        absent(f"{name} is not installed; .ci/run names the Debian package")
+    return path
+
+
+def absent(message: str) -> NoReturn:
+    """Fail in CI, and skip elsewhere."""
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture
+def node() -> str:
+    """The path of Node.js, where JsSIP is installed for it."""
+    path = find_peer("node")
+    if not (Path(__file__).parent / "jssip/node_modules/jssip").is_dir():
+        absent("JsSIP is not installed: npm ci --prefix tests/interop/jssip")
     return path
 
 
