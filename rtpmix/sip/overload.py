@@ -16,9 +16,10 @@ from ..errors import UsageError
 from .throttle import Buckets, Rate
 
 LATE_S = 0.1  # of the event loop: past that a caller notices
-LATE_SHARE = 0.05  # of the media beats: past that jitter buffers notice
+LATE_SHARE = 0.5  # of the media beats, each late by a whole beat: past that the core is used up
+SMOOTHING = 0.1  # of ten observations a second: one stall is no overload, a second of them is
 RETRY_AFTER = 5  # seconds
-_STEP_UP, _STEP_DOWN = 0.25, 0.1  # of all new calls, at each observation
+_STEP_UP, _STEP_DOWN = 0.1, 0.05  # of all new calls, at each observation
 _MESSAGES = 10  # for each new request, in either direction of a call
 _KNOWN_HOSTS = 10_000
 
@@ -34,11 +35,15 @@ class LoadController:
 
     def __init__(self) -> None:
         self.level = 0.0  # 0 refuses nobody, 1 everybody
+        self._loop_late_s = 0.0
+        self._media_late_share = 0.0
         self._owed = 0.0
 
     def observe(self, loop_late_s: float, media_late_share: float) -> None:
         """Learn how late the loop was, and what part of the media beats came late."""
-        trouble = max(loop_late_s / LATE_S, media_late_share / LATE_SHARE)
+        self._loop_late_s += SMOOTHING * (loop_late_s - self._loop_late_s)
+        self._media_late_share += SMOOTHING * (media_late_share - self._media_late_share)
+        trouble = max(self._loop_late_s / LATE_S, self._media_late_share / LATE_SHARE)
         if trouble > 1.0:
             self.level = min(1.0, self.level + _STEP_UP * min(trouble, 4.0))
         else:
