@@ -10,7 +10,7 @@ That is cheaper than waking for each, and what a packet loses by waiting is less
 
 Three settings of the process are changed while a host runs, and put back by `stop`:
 
-* The interpreter's switch interval goes from 5 ms to 0.5 ms. It is how long the event loop may
+* The interpreter's switch interval goes from 5 ms to 0.1 ms. It is how long the event loop may
   keep the interpreter from a media thread that is due, and again after each of its system calls.
 * What exists when the host starts is frozen (`gc.freeze`): a full garbage collection stops every
   thread for as long as it takes to look at all objects.
@@ -46,7 +46,7 @@ from .socket_io import SocketIO
 _log = logging.getLogger(__name__)
 
 PTIME_S = FRAME / CLOCK_HZ
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 GC_THRESHOLDS = (10_000, 20, 50)  # a young collection still takes less than a millisecond
 MOST_BEHIND_S = 5 * PTIME_S  # further behind than this, frames are left out
 

@@ -17,7 +17,8 @@ from .throttle import Buckets, Rate
 
 LATE_S = 0.1  # of the event loop: past that a caller notices
 LATE_SHARE = 0.5  # of the media beats, each late by a whole beat: past that the core is used up
-SMOOTHING = 0.1  # of ten observations a second: one stall is no overload, a second of them is
+# Of ten observations a second: seconds of lateness are an overload, a stall is not.
+RISING, FALLING = 0.02, 0.1
 RETRY_AFTER = 5  # seconds
 _STEP_UP, _STEP_DOWN = 0.1, 0.05  # of all new calls, at each observation
 _MESSAGES = 10  # for each new request, in either direction of a call
@@ -41,8 +42,8 @@ class LoadController:
 
     def observe(self, loop_late_s: float, media_late_share: float) -> None:
         """Learn how late the loop was, and what part of the media beats came late."""
-        self._loop_late_s += SMOOTHING * (loop_late_s - self._loop_late_s)
-        self._media_late_share += SMOOTHING * (media_late_share - self._media_late_share)
+        self._loop_late_s = _smoothed(self._loop_late_s, loop_late_s)
+        self._media_late_share = _smoothed(self._media_late_share, media_late_share)
         trouble = max(self._loop_late_s / LATE_S, self._media_late_share / LATE_SHARE)
         if trouble > 1.0:
             self.level = min(1.0, self.level + _STEP_UP * min(trouble, 4.0))
@@ -58,6 +59,10 @@ class LoadController:
             return False
         self._owed -= 1.0
         return True
+
+
+def _smoothed(before: float, seen: float) -> float:
+    return before + (RISING if seen > before else FALLING) * (seen - before)
 
 
 class Admission:
