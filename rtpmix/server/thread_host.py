@@ -31,15 +31,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from ..errors import UsageError
-from ..mixer.commands import Command, LegStats, MixerEvent
+from ..mixer.commands import MixerEvent
 from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.rows import FRAME
-from ..mixer.tap import BlockSink
-from .media_io import Address
-from .media_loop import MediaLoop, OnEvent
+from .engine_host import EngineHost
+from .media_loop import OnEvent
 from .memory import keep_freed_memory
 from .socket_io import SocketIO
 
@@ -51,7 +49,7 @@ GC_THRESHOLDS = (10_000, 20, 50)  # a young collection still takes less than a m
 MOST_BEHIND_S = 5 * PTIME_S  # further behind than this, frames are left out
 
 
-class ThreadHost:
+class ThreadHost(EngineHost):
     """A `MediaHost` on its own thread.
 
     Parameters
@@ -80,7 +78,7 @@ class ThreadHost:
         source: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = Engine(
+        engine = Engine(
             phases=phases,
             batch=1024,
             capacity=256,
@@ -88,7 +86,7 @@ class ThreadHost:
             source=source or random.Random(),
         )
         self._io = SocketIO(media_address, ports, media_address_v6)
-        self._media = MediaLoop(self._engine, self._io)
+        super().__init__(engine, self._io)
         self._beat_s = PTIME_S / phases
         self._clock = clock
         self._thread: threading.Thread | None = None
@@ -97,15 +95,6 @@ class ThreadHost:
         self._on_event: OnEvent | None = None
         self._switch_interval = sys.getswitchinterval()
         self._gc_thresholds = gc.get_threshold()
-
-    @property
-    def writer(self) -> BlockSink | None:
-        """Gets every block of recorded frames, on the media thread."""
-        return self._media.writer
-
-    @writer.setter
-    def writer(self, sink: BlockSink | None) -> None:
-        self._media.writer = sink
 
     async def start(self, on_event: OnEvent) -> None:
         """Start the thread; see `MediaHost.start`."""
@@ -134,37 +123,6 @@ class ThreadHost:
             gc.set_threshold(*self._gc_thresholds)
             gc.unfreeze()
         self._io.close()
-
-    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
-        """Bind a port pair; see `MediaHost.reserve`."""
-        return self._io.reserve(leg, ipv6=ipv6)
-
-    def connect(
-        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
-    ) -> None:
-        """Name a leg's peer; see `MediaHost.connect`."""
-        self._media.connect(leg, remote, remote_rtcp, rtcp_mux)
-
-    def release(self, leg: int) -> None:
-        """Give a leg's ports back; see `MediaHost.release`."""
-        self._media.release(leg)
-
-    def submit(self, command: Command) -> None:
-        """Hand a command to the engine; see `MediaHost.submit`."""
-        self._media.submit(command)
-
-    @property
-    def sample(self) -> int:
-        """The media clock; see `MediaHost.sample`."""
-        return self._engine.sample
-
-    def leg_stats(self, leg: int) -> LegStats | None:
-        """Return a leg's counters; see `MediaHost.leg_stats`."""
-        return self._engine.leg_stats(leg)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return counts; see `MediaHost.snapshot`."""
-        return self._media.snapshot()
 
     # ----------------------------------------------------------------------------- the thread
 

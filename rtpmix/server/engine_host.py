@@ -1,0 +1,59 @@
+"""What every host of an engine in this process does alike: hand commands and questions on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..mixer.commands import Command, LegStats
+from ..mixer.engine import Engine
+from ..mixer.tap import BlockSink
+from .media_io import Address, MediaIO
+from .media_loop import MediaLoop
+
+
+class EngineHost:
+    """The half of a `MediaHost` that does not depend on who makes the engine beat."""
+
+    def __init__(self, engine: Engine, io: MediaIO) -> None:
+        self._engine = engine
+        self._media = MediaLoop(engine, io)
+
+    @property
+    def writer(self) -> BlockSink | None:
+        """Gets every block of recorded frames, on the media thread."""
+        return self._media.writer
+
+    @writer.setter
+    def writer(self, sink: BlockSink | None) -> None:
+        self._media.writer = sink
+
+    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+        """Bind a port pair; see `MediaHost.reserve`."""
+        return self._media.io.reserve(leg, ipv6=ipv6)
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Name a leg's peer; see `MediaHost.connect`."""
+        self._media.connect(leg, remote, remote_rtcp, rtcp_mux)
+
+    def release(self, leg: int) -> None:
+        """Give a leg's ports back; see `MediaHost.release`."""
+        self._media.release(leg)
+
+    def submit(self, command: Command) -> None:
+        """Hand a command to the engine; see `MediaHost.submit`."""
+        self._media.submit(command)
+
+    @property
+    def sample(self) -> int:
+        """The media clock; see `MediaHost.sample`."""
+        return self._engine.sample
+
+    def leg_stats(self, leg: int) -> LegStats | None:
+        """Return a leg's counters; see `MediaHost.leg_stats`."""
+        return self._engine.leg_stats(leg)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counts; see `MediaHost.snapshot`."""
+        return self._media.snapshot()
