@@ -9,6 +9,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 20
+GUIDED_SECONDS ?= 120
 
 .PHONY: help lab test install format static types unit properties docs fuzz interop rfc clean
 
@@ -45,8 +46,9 @@ docs: $(VENV)/.dev ## build the documentation; a warning fails
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	echo "docs: docs/_build/html/index.html"
 
-fuzz: $(VENV)/.dev ## hostile input, FUZZ_SECONDS (20) for each target
-	@RTPMIX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz
+fuzz: $(VENV)/.dev ## hostile input: FUZZ_SECONDS (20) a target, GUIDED_SECONDS (120) by coverage
+	@RTPMIX_FUZZ_SECONDS=$(FUZZ_SECONDS) RTPMIX_GUIDED_SECONDS=$(GUIDED_SECONDS) \
+	  $(BIN)/python -m pytest tests/fuzz
 
 # Away from CI an absent peer leaves its tests out; in CI it fails (tests/interop/conftest.py).
 interop: $(VENV)/.dev ## against SIPp, baresip, Kamailio, tshark, GStreamer and ffmpeg

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +165,7 @@ def _decode(packet: RtpPacket) -> Pcm:
     return _g711_table(codec)[np.frombuffer(packet.payload, np.uint8)]
 
 
-@cache
+@lru_cache(maxsize=2)  # the two laws
 def _g711_table(codec: str) -> Pcm:
     """Return what libsndfile decodes each of the 256 octets to (G.711)."""
     table, _ = soundfile.read(

@@ -161,12 +161,12 @@ def _split(data: bytes) -> tuple[str, Headers, bytes | None]:
     if not blank_line:
         # Read on, so that a request can be told what is missing.
         head = head.removesuffix(b"\r\n")
+    if head.count(b"\n") > MAX_HEADER_LINES:  # counted first: a list of them takes memory
+        raise SipParseError(f"more than {MAX_HEADER_LINES} header lines")
     text = head.decode("utf-8", ENCODING_ERRORS)
     start_line, *lines = text.split("\r\n")
     if text.count("\n") != len(lines) or text.count("\r") != len(lines):
         raise SipParseError("a line end is not CRLF")
-    if len(lines) > MAX_HEADER_LINES:
-        raise SipParseError(f"more than {MAX_HEADER_LINES} header lines")
     if "\x00" in text and _BARE_NUL.search(text):
         raise SipParseError("a NUL stands outside a quoted pair")
     headers = Headers.from_lines(lines)
