@@ -59,6 +59,9 @@ class Config:
         Codecs in the order of preference: "PCMU", "PCMA".
     jitter_ms
         How long after its arrival a leg's first packet is played: the jitter that is absorbed.
+    extended_reports
+        True: every leg gets RTCP XR with voice metrics (RFC 3611). False: those legs get them whose
+        peer sends XR itself.
     media_timeout_s
         Seconds without RTP and RTCP after which a leg counts as lost; 0 never does.
     users
@@ -126,6 +129,7 @@ class Config:
     rtp_ports: range = range(20000, 40000)
     codecs: tuple[str, ...] = CODECS
     jitter_ms: int = 10
+    extended_reports: bool = False
     media_timeout_s: float = 30.0
     users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
     lookup: Callable[[str], str | Secret | None] | None = field(default=None, repr=False)

@@ -54,6 +54,19 @@ class LegMediaLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegOneWayAudio(Event):
+    """Audio goes one way only, or, with `on` false, both ways again.
+
+    `direction` "inbound": we send and have not heard the peer for five seconds since it could be
+    heard. "outbound": by its own RTCP reports the peer receives nothing of what we send.
+    """
+
+    leg: str
+    direction: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegClosed(Event):
     """A leg is gone; `cause` says by whom: "remote-bye", "local-bye", "media-timeout" ..."""
 

@@ -37,6 +37,7 @@ class OpenLeg(Command):
     receives: bool = True  # False: what arrives is dropped and counted
     jitter_ms: int = 10  # delay between arrival and earliest playout
     media_timeout_ms: int = 0  # 0: never tell
+    extended_reports: bool = False  # XR from the first report on, not only in answer to XR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,19 @@ class MediaLost(MixerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class OneWayAudio(MixerEvent):
+    """Audio goes one way only, or (``on`` false) both ways again.
+
+    ``direction`` "inbound": we send and have never heard the peer. "outbound": the peer reports
+    (RTCP) and has received nothing of what we sent since its report before.
+    """
+
+    leg: int
+    direction: str
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class PeerSaidBye(MixerEvent):
     """An RTCP BYE for the leg's own SSRC (RFC 3550 section 6.6): a hint, nothing was closed."""
 
@@ -245,6 +259,11 @@ class LegStats:
     jitter_ms: float = 0.0  # RFC 3550 section 6.4.1, of what we receive
     remote_lost_fraction: float = 0.0  # from the peer's last receiver report
     round_trip_ms: float | None = None
+    bursts: int = 0  # of missing frames, RFC 3611 section 4.7.2
+    inbound_mos: float | None = None  # of what we hear, 1 to 4.5 (ITU-T G.107)
+    inbound_r_factor: float | None = None
+    outbound_mos: float | None = None  # of what the peer hears, by its own reports
+    outbound_r_factor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,10 @@ class Desk:
         rows.timeout_beats[row] = self._playout.beats(command.media_timeout_ms)
         rows.heard_at[row] = self._beat
         self._packetiser.open(row, command.ssrc, command.first_sequence, command.first_timestamp)
-        self._reports.open(row, command.leg, command.cname, self._beat)
+        self._reports.open(
+            row, command.leg, command.cname, self._beat, extended=command.extended_reports
+        )
+        rows.opened_at[row] = self._beat
         self._board.enter(row)
         return None
 
@@ -123,7 +126,7 @@ class Desk:
         if command.sends and not rows.sends[row]:
             rows.marker[row] = True
         if command.receives and not rows.receives[row]:
-            rows.heard_at[row] = self._beat  # the media timeout starts anew
+            rows.heard_at[row] = rows.opened_at[row] = self._beat  # the media timeout starts anew
             rows.media_lost[row] = False
         self._set_session(row, command)
         self._board.changed(int(rows.phase[row]))

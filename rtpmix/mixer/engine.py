@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from . import figures, g711
 from .boxes import Inbox, Outbox
+from .bursts import count_missing
 from .commands import (
     Command,
     CommandRefused,
     LegClosed,
     LegStats,
-    MediaLost,
     MediaSeen,
     MixerEvent,
     Played,
 )
-from .conceal import conceal
+from .conceal import GIVE_UP_FRAMES, conceal
 from .desk import Desk
 from .digits import Digits
 from .gains import to_samples
@@ -48,6 +48,7 @@ from .rows import FRAME, Kind, Numbers, Rows
 from .stream import Stream
 from .switchboard import Switchboard
 from .tap import TapBlock
+from .watch import Watch
 
 WATCH_MS = 100  # how often media timeouts are looked at
 TRIM_MS = 500  # window of the playout buffer's search for delay that nobody needs
@@ -125,6 +126,7 @@ class Engine:
         self._sending: list[Numbers] = [np.zeros(0, np.int64)] * phases  # places in the layout
         self._sent: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * phases
         self._watch_beats = self._playout.beats(WATCH_MS)
+        self._watch = Watch(self.rows, self._playout, self._events)
         self._trim_beats = self._playout.beats(TRIM_MS)
         self._drained_at = 0  # beat at which what a stall left in the kernel has been read
 
@@ -216,11 +218,19 @@ class Engine:
         if layout.alaw.size:
             spoken[layout.alaw] = g711.decode(codes[layout.alaw], g711.PCMA)
         conceal(self.rows, layout.rows, spoken, present, missing, beat)
+        if missing.any():
+            self._count_missing(layout.rows, missing, beat)
         for row in layout.sources:
             place, seat = layout.positions[row], int(self.rows.seat[row])
             for token in self._desk.sources[seat].next_frame(spoken[place]):
                 self._events.append(Played(at + FRAME, seat, token))
         return spoken, present
+
+    def _count_missing(self, index: Numbers, missing: NDArray[np.bool_], beat: int) -> None:
+        """Count gaps in speech; not the end of it, and not what digits or comfort noise explain."""
+        rows = self.rows
+        counted = missing & (rows.quiet_until[index] <= beat)
+        count_missing(rows, index, counted & (rows.missing_run[index] <= GIVE_UP_FRAMES))
 
     def _mix(self, layout: Layout, spoken: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return this frame of every listener; silence for rows without a bridge."""
@@ -287,23 +297,12 @@ class Engine:
         self._digits.expire()
         outbox.extra += self._reports.due(beat)
         if beat % self._watch_beats == 0:
-            self._watch(beat)
+            self._watch.look(beat)
         if beat % self._trim_beats == 0:
             if beat < self._drained_at:
                 self._playout.forget_window()
             else:
                 self._playout.adjust(beat, self._trim_beats)
-
-    def _watch(self, beat: int) -> None:
-        """Tell of legs that have not been heard for their timeout."""
-        rows = self.rows
-        idle = beat - rows.heard_at
-        watched = (rows.timeout_beats > 0) & rows.receives & ~rows.media_lost
-        for row in np.flatnonzero(watched & (idle >= rows.timeout_beats)).tolist():
-            rows.media_lost[row] = True
-            rows.media_seen[row] = False
-            idle_ms = int(idle[row]) * self.beat_samples * 1000 // CLOCK_HZ
-            self._events.append(MediaLost(self.sample, int(rows.seat[row]), idle_ms))
 
     def _close_freed(self, outbox: Outbox) -> None:
         """Say goodbye for the seats that have closed and faded out, and give back their rows."""

@@ -33,7 +33,8 @@ def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports) -> LegStat
     lost = int(rows.lost_before[row])
     if rows.ssrc_in[row] >= 0:
         lost += stream.lost_in_stream(row)
-    fraction, round_trip = reports.figures(row)
+    told = reports.figures(row)
+    inbound, outbound = told.inbound, told.outbound
     return LegStats(
         received=int(rows.received[row]),
         played=int(rows.played[row]),
@@ -48,8 +49,13 @@ def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports) -> LegStat
         clipped=int(rows.clipped[row]),
         digits=int(rows.digits[row]),
         jitter_ms=int(rows.jitter_q4[row]) / (16 * 8),
-        remote_lost_fraction=fraction,
-        round_trip_ms=round_trip,
+        remote_lost_fraction=told.remote_lost_fraction,
+        round_trip_ms=told.round_trip_ms,
+        bursts=told.bursts,
+        inbound_mos=None if inbound is None else inbound.mos,
+        inbound_r_factor=None if inbound is None else inbound.r_factor,
+        outbound_mos=None if outbound is None else outbound.mos,
+        outbound_r_factor=None if outbound is None else outbound.r_factor,
     )
 
 

@@ -7,18 +7,25 @@ a leg's RTCP nor what it says depend on who else is there.
 
 References
 ----------
-RFC 3550 sections 6.2, 6.4, 6.5, 6.6
+RFC 3550 sections 6.2, 6.4, 6.5, 6.6; RFC 3611 sections 4.4, 4.5, 4.7
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import RtpParseError
+from ..rtp.extended_report import (
+    Block,
+    DelaySinceReference,
+    ReferenceTime,
+    VoipMetrics,
+)
 from ..rtp.rtcp import (
     CNAME,
+    ExtendedReport,
     Goodbye,
     ReceiverReport,
     Report,
@@ -30,12 +37,36 @@ from ..rtp.rtcp import (
     ntp_timestamp,
     parse_compound,
 )
-from .commands import MixerEvent, PeerSaidBye
+from . import bursts, quality
+from .commands import MixerEvent, OneWayAudio, PeerSaidBye
 from .rows import FRAME, Rows
 from .stream import Stream
 
 INTERVAL_S = 5.0
 CLOCK_HZ = 8000
+DEAF_REPORTS = 2  # reports in a row that saw nothing new of ours: the peer does not hear us
+DEAF_PACKETS = 50  # that we sent meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the reports of both sides say about one leg."""
+
+    remote_lost_fraction: float = 0.0
+    round_trip_ms: float | None = None
+    bursts: int = 0
+    inbound: quality.Quality | None = None
+    outbound: quality.Quality | None = None
+
+
+@dataclass(slots=True)
+class _Hearing:
+    """Whether a peer's reports move on while we send."""
+
+    highest: int = -1
+    sent: int = 0
+    stuck: int = 0  # reports in a row
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +85,12 @@ class _Leg:
     sender_report_at: int = 0  # samples
     remote_lost_fraction: float = 0.0
     round_trip_ms: float | None = None
+    extended: bool = False  # the peer gets XR: asked for, or because it sends XR itself
+    reference: int = 0  # middle of the NTP time of the peer's last reference time block
+    reference_from: int = 0  # its sender
+    reference_at: int = 0  # samples
+    metrics: VoipMetrics | None = None  # the peer's last word on what it hears
+    hears: _Hearing = field(default_factory=_Hearing)
 
 
 class Reports:
@@ -87,21 +124,33 @@ class Reports:
         self._due: list[tuple[int, int, int]] = []  # beat, row, number
         self._opened = 0
 
-    def open(self, row: int, seat: int, cname: str, beat: int) -> None:
-        """Begin to report; the first one after half an interval."""
+    def open(self, row: int, seat: int, cname: str, beat: int, *, extended: bool = False) -> None:
+        """Begin to report; the first one after half an interval.
+
+        ``extended``: with XR from the beginning, not only once the peer has sent some.
+        """
         own = random.Random(f"{self._seed} {int(self._rows.ssrc_out[row])}")
         self._opened += 1
-        leg = self._legs[row] = _Leg(self._opened, seat, cname, own)
+        leg = self._legs[row] = _Leg(self._opened, seat, cname, own, extended=extended)
         self._schedule(row, leg, beat, INTERVAL_S / 2)
 
     def forget(self, row: int) -> None:
         """Drop everything of a row that is given back."""
         self._legs.pop(row, None)
 
-    def figures(self, row: int) -> tuple[float, float | None]:
-        """Return the peer's lost fraction and the round trip in ms."""
+    def figures(self, row: int) -> Figures:
+        """Return what the reports of both sides say about a leg."""
         leg = self._legs.get(row)
-        return (leg.remote_lost_fraction, leg.round_trip_ms) if leg is not None else (0.0, None)
+        if leg is None:
+            return Figures()
+        seen = bursts.of_row(self._rows, row)
+        inbound = quality.inbound(seen, self._playout_ms(row), leg.round_trip_ms)
+        outbound = quality.outbound(leg.remote_lost_fraction, leg.round_trip_ms, leg.metrics)
+        return Figures(leg.remote_lost_fraction, leg.round_trip_ms, seen.bursts, inbound, outbound)
+
+    def _playout_ms(self, row: int) -> float:
+        """Return the delay from arrival to playout that is aimed at."""
+        return float(self._rows.lead[row]) * self._beat_samples * 1000 / CLOCK_HZ
 
     def _schedule(self, row: int, leg: _Leg, beat: int, interval_s: float) -> None:
         wait = interval_s * (0.5 + leg.spacing.random())
@@ -155,8 +204,32 @@ class Reports:
                 octet_count=int(rows.octets_out[row]) & 0xFFFF_FFFF,
                 blocks=blocks,
             )
+        silent = sent == leg.sent_before
         leg.sent_before = sent
-        return [report, SourceDescription((SourceItems(ssrc, ((CNAME, leg.cname),)),))]
+        described = SourceDescription((SourceItems(ssrc, ((CNAME, leg.cname),)),))
+        extra = self._extended(row, leg, beat, silent=silent) if leg.extended else ()
+        return [report, described, *([ExtendedReport(ssrc, extra)] if extra else [])]
+
+    def _extended(self, row: int, leg: _Leg, beat: int, *, silent: bool) -> tuple[Block, ...]:
+        """Return the XR blocks: voice metrics, and what measures the round trip without SRs."""
+        found: list[Block] = []
+        if silent:
+            found.append(ReferenceTime(self._ntp(beat)))
+        if leg.reference:
+            since = beat * self._beat_samples - leg.reference_at
+            delay = min(since * 65536 // CLOCK_HZ, 0xFFFF_FFFF)
+            found.append(DelaySinceReference(((leg.reference_from, leg.reference, delay),)))
+        if self._rows.ssrc_in[row] >= 0:
+            found.append(
+                quality.voip_metrics(
+                    bursts.of_row(self._rows, row),
+                    ssrc=int(self._rows.ssrc_in[row]),
+                    lost=self._stream.lost_in_stream(row),
+                    delay_ms=self._playout_ms(row),
+                    round_trip=leg.round_trip_ms,
+                )
+            )
+        return tuple(found)
 
     def _ntp(self, beat: int) -> int:
         return ntp_timestamp(self._epoch + beat * self._beat_samples / CLOCK_HZ)
@@ -207,6 +280,10 @@ class Reports:
                 leg.sender_report_at = beat * self._beat_samples
             if isinstance(report, SenderReport | ReceiverReport):
                 self._read_blocks(row, leg, report.blocks, beat)
+                if report.ssrc == source or source < 0:
+                    self._check_hearing(row, leg, report.blocks, beat)
+            elif isinstance(report, ExtendedReport):
+                self._read_extended(row, leg, report, beat)
             elif isinstance(report, Goodbye) and source in report.ssrcs:
                 self._events.append(PeerSaidBye(beat * self._beat_samples, leg.seat))
 
@@ -217,3 +294,38 @@ class Reports:
                 round_trip = block.round_trip_s(self._ntp(beat))
                 if round_trip is not None:
                     leg.round_trip_ms = round_trip * 1000
+
+    def _read_extended(self, row: int, leg: _Leg, report: ExtendedReport, beat: int) -> None:
+        """Read XR blocks: the peer's verdict on us, and both halves of a round trip."""
+        leg.extended = True
+        own = int(self._rows.ssrc_out[row])
+        for block in report.blocks:
+            if isinstance(block, VoipMetrics) and block.ssrc == own:
+                leg.metrics = block
+            elif isinstance(block, ReferenceTime):
+                leg.reference, leg.reference_from = block.ntp >> 16 & 0xFFFF_FFFF, report.ssrc
+                leg.reference_at = beat * self._beat_samples
+            elif isinstance(block, DelaySinceReference):
+                for ssrc, last, delay in block.answers:
+                    answer = ReportBlock(ssrc=ssrc, last_sender_report=last, delay_since_last=delay)
+                    round_trip = answer.round_trip_s(self._ntp(beat)) if ssrc == own else None
+                    if round_trip is not None:
+                        leg.round_trip_ms = round_trip * 1000
+
+    def _check_hearing(
+        self, row: int, leg: _Leg, blocks: tuple[ReportBlock, ...], beat: int
+    ) -> None:
+        """Tell when a peer that reports has stopped receiving what we send, or receives again."""
+        hears, own = leg.hears, int(self._rows.ssrc_out[row])
+        highest = max((each.highest_sequence for each in blocks if each.ssrc == own), default=-1)
+        sent = int(self._rows.sent[row])
+        if highest >= 0 and highest != hears.highest:
+            hears.stuck = 0
+        elif sent - hears.sent >= DEAF_PACKETS:
+            hears.stuck += 1
+        hears.highest, hears.sent = highest, sent
+        deaf = hears.stuck >= DEAF_REPORTS
+        if deaf != hears.told:
+            hears.told = deaf
+            at = beat * self._beat_samples
+            self._events.append(OneWayAudio(at, leg.seat, "outbound", deaf))

@@ -86,6 +86,18 @@ _COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "sent": (np.int64, 0, ()),
     "send_errors": (np.int64, 0, ()),
     "clipped": (np.int64, 0, ()),
+    # Missing frames of the present stream, see bursts
+    "played_at_start": (np.int64, 0, ()),
+    "played_at_loss": (np.int64, 0, ()),
+    "missed": (np.int64, 0, ()),
+    "missing_runs": (np.int64, 0, ()),
+    "cluster_frames": (np.int64, 0, ()),  # of missing frames that are close together
+    "cluster_missing": (np.int64, 0, ()),
+    "bursts": (np.int64, 0, ()),
+    "burst_frames": (np.int64, 0, ()),
+    "burst_missing": (np.int64, 0, ()),
+    "opened_at": (np.int64, 0, ()),  # beat from which the peer could be heard
+    "never_heard": (np.bool_, False, ()),  # told as one-way audio
     "digits": (np.int64, 0, ()),
 }
 
@@ -157,6 +169,17 @@ class Rows:
     sent: Numbers
     send_errors: Numbers
     clipped: Numbers
+    played_at_start: Numbers
+    played_at_loss: Numbers
+    missed: Numbers
+    missing_runs: Numbers
+    cluster_frames: Numbers
+    cluster_missing: Numbers
+    bursts: Numbers
+    burst_frames: Numbers
+    burst_missing: Numbers
+    opened_at: Numbers
+    never_heard: NDArray[np.bool_]
     digits: Numbers
 
     def __init__(self, capacity: int = 64) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from ..errors import RtpParseError
 from ..rtp.packet import RtpPacket
 from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS, signed_difference
+from . import bursts
 from .playout import Playout
 from .rows import FRAME, NEVER, Rows
 
@@ -155,6 +156,7 @@ class Stream:
         rows.received[row] += 1
         rows.seen[row] = 1
         rows.transit[row] = -1
+        bursts.forget(rows, row)
         rows.origin[row] = NEVER
         return True
 
@@ -184,5 +186,6 @@ class Stream:
         if in_sequence and step > FRAME:
             forgiven = min(int(rows.missing_run[row]), step // FRAME - 1)
             rows.concealed[row] -= min(forgiven, int(rows.concealed[row]))
+            bursts.forgive(rows, row, forgiven)
             slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME
             rows.quiet_until[row] = int(rows.origin[row]) + slot * self._playout.phases

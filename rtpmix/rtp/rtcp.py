@@ -1,12 +1,12 @@
 """RTCP: sender and receiver reports, source descriptions, goodbyes, and compounds of them.
 
-A compound is a list of packets in one datagram.  Types that we do not interpret (APP, feedback,
-extended reports) come out as `UnknownReport`, so that a reader can ignore them by type and the
+A compound is a list of packets in one datagram.  Types that we do not interpret (APP, feedback)
+come out as `UnknownReport`, so that a reader can ignore them by type and the
 rest of the compound is still read.
 
 References
 ----------
-RFC 3550 sections 6.1 to 6.7, appendix A.2; RFC 5506 (reduced size)
+RFC 3550 sections 6.1 to 6.7, appendix A.2; RFC 5506 (reduced size); RFC 3611
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import RtpParseError, UsageError
+from .extended_report import EXTENDED_REPORT, Block, build_blocks, parse_blocks
 
 SENDER_REPORT = 200
 RECEIVER_REPORT = 201
@@ -116,6 +117,14 @@ class Goodbye:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendedReport:
+    """XR: blocks of further figures (RFC 3611 section 2)."""
+
+    ssrc: int
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownReport:
     """An RTCP packet of a type that this module does not interpret."""
 
@@ -124,7 +133,9 @@ class UnknownReport:
     body: bytes  # after the common header
 
 
-Report = SenderReport | ReceiverReport | SourceDescription | Goodbye | UnknownReport
+Report = (
+    SenderReport | ReceiverReport | SourceDescription | Goodbye | ExtendedReport | UnknownReport
+)
 
 
 # ------------------------------------------------------------------------------ parsing
@@ -198,6 +209,10 @@ def _parse_one(packet_type: int, count: int, body: bytes) -> Report:
         return _parse_source_description(body, count)
     if packet_type == GOODBYE:
         return _parse_goodbye(body, count)
+    if packet_type == EXTENDED_REPORT:
+        if len(body) < 4:
+            raise RtpParseError("an extended report without an SSRC")
+        return ExtendedReport(int.from_bytes(body[:4], "big"), parse_blocks(body[4:]))
     return UnknownReport(packet_type, count, body)
 
 
@@ -296,6 +311,9 @@ def _build_one(report: Report) -> bytes:
         if report.reason is not None:
             body += _text_bytes(report.reason)
         return _packet(GOODBYE, len(report.ssrcs), body + bytes(-len(body) % 4))
+    if isinstance(report, ExtendedReport):
+        body = struct.pack("!I", report.ssrc) + build_blocks(report.blocks)
+        return _packet(EXTENDED_REPORT, 0, body)
     return _packet(report.packet_type, report.count, report.body)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..events import LegMediaLost
+from ..events import LegMediaLost, LegOneWayAudio
 from ..mixer import commands as media
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ class MediaEvents:
             leg.media_was_seen()
         elif isinstance(event, media.MediaLost):
             self._media_lost(leg, event)
+        elif isinstance(event, media.OneWayAudio) and leg.is_open:
+            self._board.publish(
+                LegOneWayAudio(
+                    at=self._board.now, leg=leg.id, direction=event.direction, on=event.on
+                )
+            )
 
     def _media_lost(self, leg: Leg, event: media.MediaLost) -> None:
         if not leg.is_open:

@@ -225,4 +225,5 @@ class MediaSession:
             receives=receives,
             jitter_ms=self._config.jitter_ms,
             media_timeout_ms=round(self._config.media_timeout_s * 1000),
+            extended_reports=self._config.extended_reports,
         )
