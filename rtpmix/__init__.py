@@ -51,6 +51,7 @@ from .server.playing import Playback
 from .server.recording import Recording
 from .server.seat_requests import SeatRequest
 from .server.server import Server
+from .server.speaking import Speaker
 from .server.supervising import Supervision
 from .server.transfer_policy import TransferRequest
 from .server.watching import WatchRequest
@@ -102,6 +103,7 @@ __all__ = [
     "SeatRequest",
     "Secret",
     "Server",
+    "Speaker",
     "StreamLimits",
     "Supervision",
     "SupervisionEvent",

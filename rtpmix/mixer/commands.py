@@ -139,6 +139,14 @@ class SendDigits(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class DetectDigits(Command):
+    """Look for digits as tones in what this leg says; told as `DigitPressed`, forwarded alike."""
+
+    leg: int
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Record(Command):
     """From the next tick, hand out this leg's input and output in every `TapBlock`."""
 

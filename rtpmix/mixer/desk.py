@@ -13,6 +13,7 @@ from .commands import (
     CloseLeg,
     CloseSeat,
     Command,
+    DetectDigits,
     OpenLeg,
     OpenSource,
     OpenTap,
@@ -77,6 +78,7 @@ class Desk:
             SetMatrix: board.set_matrix,
             CloseBridge: lambda command: board.close_bridge(command.bridge),
             SendDigits: self._send_digits,
+            DetectDigits: self._detect_digits,
             Record: self._record,
         }
 
@@ -193,6 +195,13 @@ class Desk:
     def _send_digits(self, command: SendDigits) -> str | None:
         row = self._row(command.leg, Kind.LEG)
         return f"no leg {command.leg}" if row is None else self._digits.send(row, command)
+
+    def _detect_digits(self, command: DetectDigits) -> str | None:
+        row = self._row(command.leg, Kind.LEG)
+        if row is None:
+            return f"no leg {command.leg}"
+        self._digits.inband.watch(row, command.on)
+        return None
 
     def _record(self, command: Record) -> str | None:
         row = self._row(command.leg, Kind.LEG)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ..rtp.dtmf import Digit, DigitReceiver, DigitSender, EventPacket
 from ..rtp.packet import RtpPacket
 from .commands import DigitPressed, MixerEvent, SendDigits
+from .inband import InbandDigits
 from .rows import FRAME, Rows
 from .switchboard import Switchboard
 
@@ -31,10 +32,12 @@ class Digits:
         self.saying: dict[int, DigitSender] = {}  # rows that send events now
         self._waiting: dict[int, int] = {}
         self.now: Callable[[], int] = lambda: 0
+        self.inband = InbandDigits(self.heard_inband)
 
     def forget(self, row: int) -> None:
         """Drop everything of a row that is given back."""
         self._receivers.pop(row, None)
+        self.inband.watch(row, False)
         self._pressed.discard(row)
         self._senders.pop(row, None)
         self._waiting.pop(row, None)
@@ -70,6 +73,10 @@ class Digits:
             self._tell(row, receiver.expire(now), now)
             if receiver.deadline is None:
                 self._pressed.discard(row)
+
+    def heard_inband(self, row: int, digit: str, duration: int) -> None:
+        """Tell a digit that came as tones and lasted so many samples."""
+        self._tell(row, (Digit(digit, duration, 0),), self.now())
 
     def _tell(self, row: int, digits: tuple[Digit, ...], now: int) -> None:
         for digit in digits:

@@ -220,6 +220,7 @@ class Engine:
         conceal(self.rows, layout.rows, spoken, present, missing, beat)
         if missing.any():
             self._count_missing(layout.rows, missing, beat)
+        self._digits.inband.take(layout, spoken)
         for row in layout.sources:
             place, seat = layout.positions[row], int(self.rows.seat[row])
             for token in self._desk.sources[seat].next_frame(spoken[place]):

@@ -16,6 +16,7 @@ from .orders import Orders
 from .playing import Playback, load_pcm
 from .scope import Scope
 from .seating import Seating, anchored, can_talk
+from .speaking import Speaker
 from .supervising import Supervision, fact_event
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Bridge(Seating):
         self._scope = scope
         self._listeners: dict[int, Listener] = {}
         self._playbacks: dict[int, Playback] = {}
+        self._speakers: dict[int, Speaker] = {}
         self._orders = Orders(board, self)
         if scope is not None:
             scope.add(self)
@@ -221,6 +223,25 @@ class Bridge(Seating):
             self.apply(self.call.leave(playback.source, self._board.now))
             playback.free()
 
+    async def speak(self, *, to: Leg | None = None) -> Speaker:
+        """Open a talker that says what the program writes, to one leg or to everybody.
+
+        The way in for bots and for audio that is made while it is said.
+        """
+        if to is not None and to.number not in self._legs:
+            raise UsageError(f"{to.id} is not in {self.id}")
+        speaker = Speaker(self._board, self)
+        hearers = frozenset({to.number}) if to is not None else None
+        self._speakers[speaker.source] = speaker
+        await self.apply(self.call.join(speaker.source, Role.PROMPT, to=hearers))
+        return speaker
+
+    def end_speaker(self, speaker: Speaker) -> None:
+        """Free a speaker's source."""
+        if self._speakers.pop(speaker.source, None) is not None:
+            self.apply(self.call.leave(speaker.source, self._board.now))
+            speaker.free()
+
     def listen(self, leg: Leg, side: str = "heard") -> Listener:
         """Hear along, frame by frame: ``async for frame in bridge.listen(leg)``.
 
@@ -245,6 +266,8 @@ class Bridge(Seating):
             playback = self._playbacks.get(event.source)
             if playback is not None:
                 self.end_playback(playback)
+            elif (speaker := self._speakers.get(event.source)) is not None:
+                speaker.said(event.token)
         elif (listener := self._listeners.get(event.tap)) is not None:
             listener.put(event.pcm)
 
@@ -297,6 +320,8 @@ class Bridge(Seating):
         await self._orders.close()
         for playback in tuple(self._playbacks.values()):
             playback.free()
+        for speaker in tuple(self._speakers.values()):
+            speaker.free()
         for listener in tuple(self._listeners.values()):
             listener.close()
         for supervision in self._supervisions.values():

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import CallFailed, SdpError, UsageError
 from ..events import DigitReceived, LegClosed, LegHeld, LegOpened
-from ..mixer.commands import LegStats, SendDigits
+from ..mixer.commands import DetectDigits, LegStats, SendDigits
+from ..mixer.inband import tones_of
 from ..sdp.negotiation import Direction, warning_for
 from ..sip import events as sip
 from ..sip.flow import Flow
@@ -177,6 +178,22 @@ class Leg:
         if negotiated is None or negotiated.dtmf_payload_type is None:
             raise UsageError(f"{self.id} did not negotiate telephone-event: it can't be sent keys")
         self._board.host.submit(SendDigits(self.number, digits.upper()))
+
+    async def say_digits(self, digits: str, *, duration_ms: int = 100) -> None:
+        """Send keys to the peer as tones, and wait until they are said.
+
+        For peers that know no telephone-event; the leg must sit in a bridge.
+        """
+        if not digits or set(digits.upper()) - set("0123456789*#ABCD"):
+            raise UsageError(f"digits {digits!r}: use 0-9, *, # and A-D")
+        if self.bridge is None:
+            raise UsageError(f"{self.id} is in no bridge: tones are said there")
+        pcm = tones_of(digits, duration_ms=duration_ms)
+        await (await self.bridge.play(pcm, to=self)).finished()
+
+    def detect_digits(self, on: bool = True) -> None:
+        """Look for keys that come as tones in the audio too, or stop to; told as other keys are."""
+        self._board.host.submit(DetectDigits(self.number, on))
 
     async def refer(
         self, target: str, *, replaces: Leg | None = None, timeout_s: float = 60.0
