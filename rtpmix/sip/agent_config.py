@@ -31,6 +31,10 @@ class UserAgentConfig:
     session_expires
         Seconds after which a session that nobody refreshes ends (RFC 4028), 0 for never; at least
         ``min_se``, which is the least that a peer may ask for.
+    session_ids
+        Say in every message of a call which session it belongs to (RFC 7989).
+    info_packages
+        INFO packages that are taken (RFC 6086), in lower case.
     max_calls, max_transactions
         Above them new requests get 503, without any state kept.
     ring_timeout
@@ -45,6 +49,8 @@ class UserAgentConfig:
     reliable: str = "off"
     session_expires: int = 0
     min_se: int = 90
+    session_ids: bool = False
+    info_packages: tuple[str, ...] = ()
     max_calls: int = 20_000
     max_transactions: int = 50_000
     ring_timeout: float = 180.0

@@ -42,6 +42,7 @@ class CallCommands:
         credentials: Credentials | None = None,
         manual_prack: bool = False,
         flow_for: Callable[[int], Flow] | None = None,
+        session_id: str | None = None,
         now: float,
     ) -> int:
         """Call someone and return the call's number.
@@ -63,13 +64,18 @@ class CallCommands:
         flow_for
             Told the octets of the INVITE over ``flow``; returns the flow to take after all
             (RFC 3261 section 18.1.1).
+        session_id
+            Our UUID of the session that the call belongs to (RFC 7989); None makes one.
         """
         core = self._core
         self._check_capacity()
 
+        session = core.new_session(session_id)
+        named = (session.header,) if session is not None else ()
+
         def compose(flow: Flow) -> tuple[Request, str]:
             contact = core.contact(flow, secure=is_secure(target))
-            fields = (contact, *core.capabilities, *core.invite_headers, *headers)
+            fields = (contact, *core.capabilities, *core.invite_headers, *named, *headers)
             kind = content_type if body else None
             return core.outside_request(
                 "INVITE", target, flow, from_uri, from_name, fields, body, kind
@@ -83,6 +89,7 @@ class CallCommands:
                 request, branch = compose(flow)
         call = OutgoingCall(core, self._authentication(credentials))
         call.manual_prack = manual_prack
+        call.session = session
         call.start(request, branch, flow, now)
         return call.number
 

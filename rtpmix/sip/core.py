@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from ..errors import SipParseError, UsageError
+from .acknowledgement import MAX_FORWARDS
 from .agent_config import UserAgentConfig
-from .authentication import CREDENTIAL_HEADERS, AuthenticatedRequest
+from .authentication import AuthenticatedRequest
 from .dialog import Dialog, DialogId, parsed_target, request_uri_text
 from .events import Event
 from .flow import Flow
 from .framing import StreamFramer
 from .headers import NameAddr
-from .message import Request, Response, respond
+from .large_requests import StreamFor, Switchable, stream_instead
+from .message import Request, respond
 from .routing import response_flow, sent_by
+from .session_id import SessionId, derived
 from .timers import Timers
 from .transaction import TransactionUser
 from .transaction_layer import TransactionLayer
@@ -27,7 +30,6 @@ Header = tuple[str, str]
 
 # Requests that tell the peer where we are, beside INVITE: RFC 3515 section 2.2, RFC 6665 8.1.
 TARGET_REFRESH = ("REFER", "SUBSCRIBE", "NOTIFY")
-MAX_FORWARDS = ("Max-Forwards", "70")  # RFC 3261 section 8.1.1.6
 
 
 # Returns the Retry-After of the 503 that refuses a request outside of a call, or None.
@@ -76,11 +78,17 @@ class Core:
         self.streams: dict[int, StreamFramer | None] = {}
         self.counters: Counter[str] = Counter()
         self.admit: Admit = lambda request, flow, now: None
+        self.stream_for: StreamFor | None = None  # None: datagrams stay datagrams
         self._number = 0
         self._tag_key = token().encode()[:64]
         allow = ("Allow", ", ".join(config.methods))
         supported = ("Supported", ", ".join(config.options))
-        self.capabilities: tuple[Header, ...] = (allow, supported) if config.options else (allow,)
+        packages = ("Recv-Info", ", ".join(config.info_packages))
+        self.capabilities: tuple[Header, ...] = (
+            allow,
+            *((supported,) if config.options else ()),
+            *((packages,) if config.info_packages else ()),
+        )
         # What an INVITE says beside that (RFC 4028 section 7.1, RFC 3262 section 4).
         expires = ("Session-Expires", str(config.session_expires))
         self.invite_headers: tuple[Header, ...] = (
@@ -88,6 +96,27 @@ class Core:
             *([("Require", "100rel")] if config.reliable == "required" else []),
         )
         self.accept: Header = ("Accept", ", ".join(config.accept))
+
+    def new_session(self, local: str | None = None) -> SessionId | None:
+        """Return the Session-ID of a new call of ours; None where none is said.
+
+        Parameters
+        ----------
+        local
+            Our UUID, where the call belongs to a session that has one.
+        """
+        if not self.config.session_ids:
+            return None
+        return SessionId(local or derived(self._tag_key, f"session {self.token()}"))
+
+    def session_for(self, request: Request) -> SessionId | None:
+        """Return the Session-ID of what answers a request outside of a dialog."""
+        if not self.config.session_ids:
+            return None
+        text = f"{request.via.branch}\n{request.headers.get('Call-ID')}"
+        session = SessionId(derived(self._tag_key, text))
+        session.learn(request)
+        return session
 
     def next_number(self) -> int:
         """Return a number for a call or a request that was never given before."""
@@ -159,6 +188,7 @@ class Core:
             ("Call-ID", dialog.call_id),
             ("CSeq", f"{number} {method}"),
             *routes,
+            *((dialog.session.header,) if dialog.session is not None else ()),
             *headers,
         ]
         # The ACK has those of its INVITE (section 22.1).
@@ -214,24 +244,50 @@ class Core:
         """Send a request other than INVITE in a dialog."""
 
         def compose() -> tuple[Request, str, Flow]:
-            flow, branch = self.next_hop(dialog), self.new_branch()
-            contact = (self.contact(flow),) if method in TARGET_REFRESH else ()
-            request = self.dialog_request(
-                dialog,
-                method,
-                branch,
-                flow,
-                headers=(*contact, *fixed),
-                body=body,
-                content_type=content_type,
-            )
-            return request, branch, flow
+            hop, sequence = self.next_hop(dialog), dialog.next_sequence()
+            contact = (self.contact(hop),) if method in TARGET_REFRESH else ()
+
+            def over(flow: Flow) -> tuple[Request, str, Flow]:
+                branch = self.new_branch()
+                request = self.dialog_request(
+                    dialog,
+                    method,
+                    branch,
+                    flow,
+                    sequence=sequence,
+                    headers=(*contact, *fixed),
+                    body=body,
+                    content_type=content_type,
+                )
+                return request, branch, flow
+
+            composed, guard.switched = self.fitting(dialog, hop, over)
+            return composed
+
+        def send(now: float) -> None:
+            if dialog.authentication is not None:
+                AuthenticatedRequest(self, guard, dialog.authentication, compose).send(now)
+            else:
+                self.layer.send_request(*compose(), guard, now)
 
         fixed = tuple(headers)
-        if dialog.authentication is not None:
-            AuthenticatedRequest(self, user, dialog.authentication, compose).send(now)
-        else:
-            self.layer.send_request(*compose(), user, now)
+        guard = Switchable(user, dialog, send)
+        send(now)
+
+    def fitting(
+        self, dialog: Dialog, hop: Flow, over: Callable[[Flow], tuple[Request, str, Flow]]
+    ) -> tuple[tuple[Request, str, Flow], bool]:
+        """Return a request composed for a way that takes its size, and whether that is another.
+
+        References
+        ----------
+        RFC 3261 section 18.1.1
+        """
+        composed = over(hop)
+        if self.stream_for is None:
+            return composed, False
+        stream = stream_instead(dialog, composed[0], hop, self.stream_for)
+        return (composed, False) if stream is None else (over(stream), True)
 
     # ------------------------------------------------------------------ responses
 
@@ -267,83 +323,3 @@ class Core:
             request, status, reason, to_tag=self.stateless_tag(request), headers=headers
         )
         self.layer.transmit(response_flow(request.via, flow), response.to_bytes())
-
-
-def ack_for_failure(request: Request, response: Response) -> bytes:
-    """Compose the ACK of the INVITE transaction for a 300-699 response.
-
-    References
-    ----------
-    RFC 3261 section 17.1.1.3
-    """
-    fields = [
-        ("Via", str(request.via)),
-        MAX_FORWARDS,
-        ("From", request.headers.get("From") or ""),
-        ("To", response.headers.get("To") or ""),
-        ("Call-ID", request.call_id),
-        ("CSeq", f"{request.cseq.number} ACK"),
-        *(("Route", line) for line in request.headers.lines("Route")),
-    ]
-    return Request.create("ACK", request.uri, fields).to_bytes()
-
-
-def cancel_for(request: Request, headers: Iterable[Header] = ()) -> Request:
-    """Compose the CANCEL for an INVITE; its branch is the INVITE's.
-
-    References
-    ----------
-    RFC 3261 section 9.1
-    """
-    fields = [
-        ("Via", str(request.via)),
-        MAX_FORWARDS,
-        ("From", request.headers.get("From") or ""),
-        ("To", request.headers.get("To") or ""),
-        ("Call-ID", request.call_id),
-        ("CSeq", f"{request.cseq.number} CANCEL"),
-        *(("Route", line) for line in request.headers.lines("Route")),
-        *headers,
-    ]
-    return Request.create("CANCEL", request.uri, fields)
-
-
-class Acknowledgement:
-    """The ACK for a 2xx: composed once, sent for every copy of the 2xx.
-
-    References
-    ----------
-    RFC 3261 section 13.2.2.4
-    """
-
-    __slots__ = ("_core", "_credentials", "_data", "_dialog", "_flow", "_sequence")
-
-    def __init__(self, core: Core, dialog: Dialog, invite: Request) -> None:
-        self._core = core
-        self._dialog = dialog
-        self._sequence = invite.cseq.number
-        self._credentials = [
-            (name, line) for name in CREDENTIAL_HEADERS for line in invite.headers.lines(name)
-        ]
-        self._flow: Flow | None = None
-        self._data = b""
-
-    def send(self, body: bytes = b"", content_type: str | None = None) -> None:
-        """Compose the ACK and send it."""
-        self._flow = self._core.next_hop(self._dialog)
-        self._data = self._core.dialog_request(
-            self._dialog,
-            "ACK",
-            self._core.new_branch(),
-            self._flow,
-            sequence=self._sequence,
-            headers=self._credentials,
-            body=body,
-            content_type=content_type,
-        ).to_bytes()
-        self.repeat()
-
-    def repeat(self) -> None:
-        """Send it again; nothing if there is no answer to put into it yet."""
-        if self._flow is not None:
-            self._core.layer.transmit(self._flow, self._data)

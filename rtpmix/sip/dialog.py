@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from .exchange import Exchange
 from .flow import Flow
 from .headers import NameAddr
+from .info_packages import read_recv_info
 from .message import Request, Response
 from .routing import next_hop_flow
 from .uri import OpaqueUri, SipUri, parse_uri
 
 if TYPE_CHECKING:
     from .authentication import Authentication
+    from .session_id import SessionId
 
 DialogId = tuple[str, str, str]  # Call-ID, local tag, remote tag ("" for an RFC 2543 peer)
 
@@ -43,6 +45,14 @@ class Dialog:
         True once the other side has said so.
     exchange
         Offers and answers in PRACK and UPDATE.
+    session
+        The UUIDs of both sides (RFC 7989); None where they are not said.
+    recv_info
+        The INFO packages that the other side takes (RFC 6086).
+    changes_from
+        True once the other side said that it follows a change of identity (RFC 4916).
+    datagrams_only
+        True once a large request could not be sent over a stream (RFC 3261 section 18.1.1).
     authentication
         Answers those who challenge our requests; None where we have nothing to prove.
 
@@ -55,16 +65,20 @@ class Dialog:
         "allows_update",
         "authentication",
         "call_id",
+        "changes_from",
         "created_call_id",
+        "datagrams_only",
         "exchange",
         "heard",
         "id",
         "local",
         "local_sequence",
+        "recv_info",
         "remote",
         "remote_sequence",
         "remote_target",
         "route_set",
+        "session",
     )
 
     def __init__(
@@ -91,7 +105,11 @@ class Dialog:
         self.heard = heard
         self.created_call_id = created_call_id
         self.authentication: Authentication | None = None
+        self.session: SessionId | None = None
+        self.recv_info: frozenset[str] = frozenset()
         self.allows_update = False
+        self.changes_from = False
+        self.datagrams_only = False
         self.exchange = Exchange()
 
     @classmethod
@@ -111,6 +129,7 @@ class Dialog:
             heard=flow,
             created_call_id=False,
         )
+        dialog.session = request.session
         dialog.note_allowed(request)
         return dialog
 
@@ -149,10 +168,16 @@ class Dialog:
             self.remote_target = contacts[0].uri
 
     def note_allowed(self, message: Request | Response) -> None:
-        """Learn from an Allow header whether the other side takes UPDATE (RFC 3311 section 5.1)."""
+        """Learn what the other side takes: UPDATE (RFC 3311 section 5.1), changes of identity (RFC
+        4916 section 4.2), INFO packages (RFC 6086 section 5.2.3)."""
         allow = message.allow
         if allow:
             self.allows_update = "UPDATE" in allow
+        if not self.changes_from and "Supported" in message.headers:
+            self.changes_from = "from-change" in message.supported
+        packages = read_recv_info(message)
+        if packages is not None:
+            self.recv_info = packages
 
     def next_sequence(self) -> int:
         """Count up and return the CSeq number for a new request (section 12.2.1.1)."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from .core import Core
+from .core import Core, DialogUsage
+from .dialog import Dialog
 from .events import AliasOffered
 from .flow import Flow
-from .message import MessageError, Request, mark_received, parse_message, respond
+from .message import MessageError, Request, Response, mark_received, parse_message, respond
 from .pending import PendingRequest
 from .refusal import options_answer, refusal_of
 from .routing import SECURE_PORT, response_flow
 from .session import Session
 from .transaction import Input
+from .uac import OutgoingCall
 from .uas import IncomingCall
 
 _RETRY_AFTER = ("Retry-After", "5")  # seconds; long enough for retries not to add to the load
+
+
+def dialog_of(usage: object, tag: str) -> Dialog | None:
+    """Return the dialog of a usage; of a call of ours that is not answered, the one of a tag."""
+    if isinstance(usage, OutgoingCall):
+        return next((dialog for dialog in usage.dialogs if dialog.id[2] == tag), None)
+    found = getattr(usage, "dialog", None)
+    return found if isinstance(found, Dialog) else None
 
 
 class Dispatcher:
@@ -34,9 +44,28 @@ class Dispatcher:
         if isinstance(message, Request):
             mark_received(message, flow.remote)
             self._receive_request(message, flow, now)
-        elif len(message.vias) > 1 or not core.layer.receive_response(message, flow, now):
+        elif len(message.vias) > 1 or not self._answered(message, flow, now):
             # More than one Via: misrouted (section 8.1.3.3). No transaction: RFC 6026 section 8.9.
             core.counters["stray_responses"] += 1
+
+    def _answered(self, response: Response, flow: Flow, now: float) -> bool:
+        """Give a response to its transaction; False where there is none."""
+        core = self._core
+        if core.config.session_ids:  # a dialog's remote UUID may change: RFC 7989 section 8
+            tags = response.from_.tag or "", response.to.tag or ""
+            dialog = dialog_of(core.dialogs.get((response.call_id, *tags)), tags[1])
+            if dialog is not None and dialog.session is not None:
+                dialog.session.learn(response)
+        return core.layer.receive_response(response, flow, now)
+
+    def _note_session(self, request: Request, usage: DialogUsage | None) -> None:
+        """Find what the answers to a request say of its session (RFC 7989 section 6)."""
+        dialog = dialog_of(usage, request.from_.tag or "")
+        if dialog is None:
+            request.session = self._core.session_for(request)
+        elif dialog.session is not None:
+            request.session = dialog.session
+            dialog.session.learn(request)
 
     def _answer_malformed(self, error: MessageError, flow: Flow) -> None:
         core, partial = self._core, error.partial
@@ -65,6 +94,7 @@ class Dispatcher:
             else:
                 usage.receive_ack(request, now)
             return
+        self._note_session(request, usage)
         refusal = refusal_of(request, core.config)
         if refusal is not None:
             core.refuse(request, flow, refusal.status, refusal.reason, refusal.headers)
@@ -119,6 +149,7 @@ class Dispatcher:
         user = cancelled.user
         if isinstance(user, IncomingCall | Session):
             tag = user.dialog.id[1]  # the one that the INVITE gets, or got
+            request.session = user.dialog.session
         else:
             tag = core.stateless_tag(request)
         response = respond(request, 200, to_tag=tag)

@@ -35,7 +35,7 @@ LIST_HEADERS = frozenset(
         *("P-Associated-URI", "P-Preferred-Identity", "Path", "Proxy-Require", "Reason"),
         *("Record-Route", "Reject-Contact", "Request-Disposition", "Require", "Route"),
         *("Security-Client", "Security-Server", "Security-Verify", "Service-Route", "Supported"),
-        *("Unsupported", "Via", "Warning"),
+        *("Remote-Party-ID", "Unsupported", "Via", "Warning"),
     )
 )
 _OTHER_NAMES = (
@@ -44,6 +44,7 @@ _OTHER_NAMES = (
     *("Max-Forwards", "MIME-Version", "Min-Expires", "Min-SE", "Organization", "Priority"),
     *("Proxy-Authenticate", "Proxy-Authorization", "RAck", "Replaces", "Reply-To", "Retry-After"),
     *("RSeq", "Server", "Subscription-State", "Timestamp", "User-Agent", "WWW-Authenticate"),
+    *("Privacy", "Session-ID", "User-to-User"),
 )
 
 

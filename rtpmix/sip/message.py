@@ -123,6 +123,8 @@ def respond(
         if not is_token(to_tag):
             raise UsageError(f"{to_tag!r} is not a tag: use a token of RFC 3261 section 25.1")
         copied.append_to_value("To", f";tag={to_tag}")
+    if request.session is not None:
+        copied.set(*request.session.header)  # RFC 7989 section 6
     for name, value in headers:
         copied.add(name, value)
     add_content(copied, body, content_type)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .agent_config import UserAgentConfig
 from .core import Core, Header
 from .flow import Flow
+from .info_packages import refusal_of_info
 from .message import Request
 from .reliable import takes_reliable
 from .session_timer import is_too_small
@@ -58,6 +59,8 @@ def refusal_of(request: Request, config: UserAgentConfig) -> Refusal | None:
         return Refusal(422, (("Min-SE", str(config.min_se)),))
     if method == "INVITE":
         return _refusal_of_invite(request, config)
+    if method == "INFO" and (found := refusal_of_info(request, config.info_packages)):
+        return Refusal(*found)
     return None
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .acknowledgement import Acknowledgement, ack_for_failure
 from .authentication import Attempts
-from .core import Acknowledgement, Header, Timer, ack_for_failure
+from .core import Header, Timer
 from .events import ReinviteAnswered
 from .exchange import glare_pause
+from .flow import Flow
 from .message import REASONS, Request, Response
 from .timers import SIXTY_FOUR_T1, T1
 from .transaction import Input, Transaction, TransactionUser
@@ -31,6 +33,7 @@ class Reinvite(TransactionUser):
         "_headers",
         "_request",
         "_session",
+        "_switched",
         "_transaction",
     )
 
@@ -44,6 +47,7 @@ class Reinvite(TransactionUser):
         self._authentications = Attempts()
         self._request: Request | None = None
         self._transaction: Transaction | None = None
+        self._switched = False  # to TCP, in place of UDP
         self._acknowledgement: Acknowledgement | None = None
 
     @property
@@ -55,23 +59,27 @@ class Reinvite(TransactionUser):
         """Send the re-INVITE as a new transaction."""
         core, dialog = self._core, self._dialog
         self._attempts += 1
-        flow, branch = core.next_hop(dialog), core.new_branch()
+        hop, sequence = core.next_hop(dialog), dialog.next_sequence()
         session = self._session
         refresh = session.timer.request_headers() if session is not None else ()
-        self._request = request = core.dialog_request(
-            dialog,
-            "INVITE",
-            branch,
-            flow,
-            headers=(
-                core.contact(flow, secure=dialog.secure),
-                *core.capabilities,
-                *refresh,
-                *self._headers,
-            ),
-            body=self._body,
-            content_type="application/sdp" if self._body else None,
-        )
+        contact = core.contact(hop, secure=dialog.secure)
+
+        def over(flow: Flow) -> tuple[Request, str, Flow]:
+            branch = core.new_branch()
+            request = core.dialog_request(
+                dialog,
+                "INVITE",
+                branch,
+                flow,
+                sequence=sequence,
+                headers=(contact, *core.capabilities, *refresh, *self._headers),
+                body=self._body,
+                content_type="application/sdp" if self._body else None,
+            )
+            return request, branch, flow
+
+        (request, branch, flow), self._switched = core.fitting(dialog, hop, over)
+        self._request = request
         core.timers.start(self, Timer.GIVE_UP, now + core.config.ring_timeout)
         self._transaction = core.layer.send_request(
             request, branch, flow, self, now, lambda response: ack_for_failure(request, response)
@@ -124,6 +132,10 @@ class Reinvite(TransactionUser):
         if transaction is not self._transaction:  # only the ACK of a failure was lost
             return
         self._stop_transaction()
+        if self._switched:
+            self._dialog.datagrams_only = True
+            self.send(now)
+            return
         session = self._session
         self._done(503, REASONS[503], None, now)
         if session is not None:
@@ -133,7 +145,8 @@ class Reinvite(TransactionUser):
         assert self._request is not None
         session = self._session
         self._dialog.refresh_target(response)
-        self._dialog.heard = transaction.flow
+        if not self._switched:
+            self._dialog.heard = transaction.flow
         self._acknowledgement = Acknowledgement(self._core, self._dialog, self._request)
         if self._body or session is None:  # BYE may have crossed; the peer still wants its ACK
             self._acknowledgement.send()

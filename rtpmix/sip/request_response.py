@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from .fields import (
@@ -22,6 +23,9 @@ from .grammar import ENCODING_ERRORS, is_token
 from .headers import CSeq, Headers, NameAddr, Via
 from .reasons import REASONS
 from .uri import OpaqueUri, SipUri, parse_uri
+
+if TYPE_CHECKING:
+    from .session_id import SessionId
 
 _REQUEST_URI = re.compile(r"[^\x00-\x20\x7f<>\"]++")
 _LINE_BREAKING = re.compile("[\r\n\x00]")
@@ -130,13 +134,14 @@ class Message:
 class Request(Message):
     """A SIP request. `uri` is the Request-URI as text, `request_uri` the same parsed."""
 
-    __slots__ = ("_request_uri", "method", "uri")
+    __slots__ = ("_request_uri", "method", "session", "uri")
 
     def __init__(self, method: str, uri: str, headers: Headers, body: bytes = b"") -> None:
         super().__init__(headers, body)
         self.method = method
         self.uri = uri
         self._request_uri: SipUri | OpaqueUri | None = None
+        self.session: SessionId | None = None  # of a received one: for what answers it
 
     @classmethod
     def create(

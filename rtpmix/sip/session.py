@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import UsageError
 from .acceptance import Acceptance
-from .core import Acknowledgement, Core, Header, Timer
+from .acknowledgement import Acknowledgement
+from .core import Core, Header, Timer
 from .dialog import Dialog
 from .events import Acked, Ended, ReinviteAnswered, ReinviteCancelled, Reinvited
 from .exchange import Side, retry_header

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import UsageError
+from .acknowledgement import Acknowledgement, ack_for_failure, cancel_for
 from .authentication import Attempts, Authentication, add_credentials, once_more
-from .core import Acknowledgement, Core, Header, Timer, ack_for_failure, cancel_for
+from .core import Core, Header, Timer
 from .dialog import Dialog
 from .events import Answered, Failed, Progressed
 from .exchange import Side
@@ -17,6 +18,7 @@ from .pending import PendingRequest
 from .refusal import options_answer
 from .reliable import Acknowledger, rseq_of
 from .session import Session
+from .session_id import SessionId
 from .session_timer import FLOOR, SessionTimer, min_se_of
 from .timers import SIXTY_FOUR_T1
 from .transaction import NOBODY, Input, Transaction, TransactionUser
@@ -49,6 +51,7 @@ class OutgoingCall(TransactionUser):
         "manual_prack",
         "number",
         "over",
+        "session",
     )
 
     def __init__(self, core: Core, authentication: Authentication | None = None) -> None:
@@ -57,6 +60,7 @@ class OutgoingCall(TransactionUser):
         self._attempts = Attempts()
         self.number = core.next_number()
         core.calls[self.number] = self
+        self.session: SessionId | None = None
         self.manual_prack = False  # every PRACK is left to the user
         self.over = False  # the user knows how it ended
         self._early: dict[str, Acknowledger] = {}  # by remote tag
@@ -256,6 +260,9 @@ class OutgoingCall(TransactionUser):
     def _new_dialog(self, response: Response) -> Dialog:
         dialog = Dialog.from_response(self._request, response, self._transaction.flow)
         dialog.authentication = self._authentication
+        if self.session is not None:
+            dialog.session = self.session.for_fork()
+            dialog.session.learn(response)
         return dialog
 
     def _accepted(self, response: Response, now: float) -> None:

@@ -33,10 +33,15 @@ from .events import Event, StreamBroken
 from .flow import Flow, Outgoing
 from .framing import FramingError, StreamFramer
 from .grammar import is_token
+from .headers import Headers, NameAddr
+from .info_packages import package_of
+from .large_requests import StreamFor
 from .message import Request
 from .notifier import Notifier
 from .pending import OwnRequest, PendingRequest
 from .session import Session
+from .uac import OutgoingCall
+from .uas import IncomingCall
 
 __all__ = ["UserAgent", "UserAgentConfig"]
 
@@ -62,6 +67,10 @@ class UserAgent(CallCommands):
     def admit_by(self, admit: Admit) -> None:
         """Ask ``admit`` of each request outside of a call, before any state is kept for it."""
         self._core.admit = admit
+
+    def switch_by(self, stream_for: StreamFor) -> None:
+        """Send requests in a dialog that are too large for UDP over the flow that this returns."""
+        self._core.stream_for = stream_for
 
     # ------------------------------------------------------------------ the network
 
@@ -213,6 +222,8 @@ class UserAgent(CallCommands):
         checked = checked_headers(headers, content_type)
         if call is not None:
             session = self._call(call, Session, "send a request in")
+            if method == "INFO":
+                _check_package(session, checked)
             own = OwnRequest(core, session)
             core.send_in_dialog(
                 session.dialog,
@@ -264,9 +275,44 @@ class UserAgent(CallCommands):
         """Return the call whose dialog has that Call-ID, local tag and remote tag (RFC 3891)."""
         return find_dialog(self._core, dialog_id)
 
+    def takes_info(self, call: int, package: str) -> bool:
+        """Tell whether the peer of an answered call takes a package of INFO (RFC 6086)."""
+        session = self._core.calls.get(call)
+        return isinstance(session, Session) and package.lower() in session.dialog.recv_info
+
+    def follows_identity(self, call: int) -> bool:
+        """Tell whether the peer of an answered call asked for changes of identity (RFC 4916)."""
+        session = self._core.calls.get(call)
+        if not isinstance(session, Session):
+            return False
+        return session.dialog.changes_from and session.dialog.allows_update
+
+    def change_from(self, call: int, party: NameAddr) -> None:
+        """Say another name and URI in our From from now on; the tag stays (RFC 4916 4.3)."""
+        dialog = self._call(call, Session, "change the identity in").dialog
+        dialog.local = str(party.with_tag(dialog.id[1]))
+
+    def session_id(self, call: int) -> tuple[str, str] | None:
+        """Return our UUID and the peer's (RFC 7989); None where none is said."""
+        found = self._core.calls.get(call)
+        if isinstance(found, OutgoingCall):
+            session = found.session
+        else:
+            session = found.dialog.session if isinstance(found, IncomingCall | Session) else None
+        return (session.local, session.remote) if session is not None else None
+
     def dialog_id(self, call: int) -> DialogId | None:
         """Return Call-ID, local tag and remote tag of an answered call."""
         return dialog_id_of(self._core, call)
+
+
+def _check_package(session: Session, headers: Iterable[Header]) -> None:
+    """Refuse an INFO of a package that the peer does not take (RFC 6086 section 4.2.1)."""
+    package = package_of(Headers(headers))
+    if package is not None and package not in session.dialog.recv_info:
+        raise UsageError(
+            f"the peer of call {session.number} takes no INFO of {package!r}: ask takes_info first"
+        )
 
 
 class _Attempts:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rtpmix.sip.core import Core, UserAgentConfig, ack_for_failure, cancel_for
+from rtpmix.sip.acknowledgement import ack_for_failure, cancel_for
+from rtpmix.sip.core import Core, UserAgentConfig
 from rtpmix.sip.flow import Flow
 from rtpmix.sip.message import Request, parse_message, respond
 from tests.sip.agents import ALICE, BOB, raw, tokens
