@@ -20,15 +20,18 @@ from .events import (
     BridgeChanged,
     BridgeClosed,
     CallArrived,
+    CallRedirected,
     DigitReceived,
     Event,
     EventsDropped,
+    InfoReceived,
     LegClosed,
     LegHeld,
     LegMediaLost,
     LegOneWayAudio,
     LegOpened,
     LoginThrottled,
+    MessageReceived,
     ModeChanged,
     RecordingGap,
     RecordingStarted,
@@ -47,6 +50,7 @@ from .server.bridge import Bridge
 from .server.incoming import IncomingCall
 from .server.leg import Leg
 from .server.listening import Listener
+from .server.messages import IncomingMessage
 from .server.playing import Playback
 from .server.recording import Recording
 from .server.seat_requests import SeatRequest
@@ -57,6 +61,9 @@ from .server.transfer_policy import TransferRequest
 from .server.watching import WatchRequest
 from .sip.authentication import Credential
 from .sip.credentials import Secret
+from .sip.history import Diverted
+from .sip.identity import CallerIdentity
+from .sip.user_to_user import UserToUser
 from .supervision import Anchor, Fate, Mode, Role
 from .transports import StreamLimits, TlsConfig
 from .trunks import Trunk
@@ -70,14 +77,19 @@ __all__ = [
     "BridgeClosed",
     "CallArrived",
     "CallFailed",
+    "CallRedirected",
+    "CallerIdentity",
     "CapacityError",
     "Config",
     "Credential",
     "DigitReceived",
+    "Diverted",
     "Event",
     "EventsDropped",
     "Fate",
     "IncomingCall",
+    "IncomingMessage",
+    "InfoReceived",
     "Leg",
     "LegClosed",
     "LegHeld",
@@ -87,6 +99,7 @@ __all__ = [
     "LegStats",
     "Listener",
     "LoginThrottled",
+    "MessageReceived",
     "Mode",
     "ModeChanged",
     "Playback",
@@ -117,5 +130,6 @@ __all__ = [
     "TrunkFailed",
     "TrunkRegistered",
     "UsageError",
+    "UserToUser",
     "WatchRequest",
 ]

@@ -11,7 +11,9 @@ from .errors import SipParseError, UsageError
 from .sip.agent_config import UserAgentConfig
 from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
+from .sip.grammar import is_token
 from .sip.overload import parse_network
+from .sip.trust import TrustDomain
 from .sip.uri import SipUri
 from .transports import SECURE, Listen, StreamLimits, TlsConfig, check_address
 from .trunks import Trunk
@@ -19,6 +21,7 @@ from .trunks import Trunk
 __all__ = ["Config", "Listen", "StreamLimits", "TlsConfig"]
 
 CODECS = ("PCMU", "PCMA")
+NOTICES = ("silent", "info", "message")
 PORTS_PER_LEG = 2  # RTP on the even port, RTCP on the odd one above it (RFC 3550 section 11)
 
 
@@ -110,6 +113,38 @@ class Config:
         more get 503, and past ten times as many datagrams nothing is looked at.
     trusted_networks
         Networks (CIDR) and addresses that have no such bound: trunks, proxies, load generators.
+    trusted_peers
+        Whose word on a caller's identity counts (P-Asserted-Identity, Remote-Party-ID), and who is
+        told of ours: networks and addresses, ``"tls:HOST"`` for a peer whose certificate proves
+        that host, ``"trunk:NAME"``. An address counts however its messages came: over UDP only
+        where the network keeps others from using it.
+    identity_form
+        How identities are said to trusted peers: "asserted" (RFC 3325), "remote-party" (its draft
+        predecessor) or "both".
+    redirects
+        How many contacts of 3xx responses a call may try (RFC 3261 section 8.1.3.4), each of them
+        only where the policy of `Server.on_transfer` allows it; 0 follows none.
+    session_ids
+        Say in every message of a call which session it belongs to (RFC 7989).
+    info_packages
+        INFO packages that are taken (RFC 6086); they come as `InfoReceived`.
+    message_types
+        Media types of a MESSAGE that are taken (RFC 3428), such as ``("text/plain",)``; () refuses
+        all with 405. See `Server.on_message`.
+    supervision_notice
+        How the agent's phone is told of a supervisor: "silent", "info" (INFO, where the phone takes
+        the package ``rtpmix-supervision``) or "message" (MESSAGE). Customers are never told.
+    notice_of_monitor
+        Tell the agent of a supervisor who only listens, too.
+    call_waiting
+        False: a user of ours who is in a call is busy (486) for the next one.
+    hold_music
+        A file, or int16 PCM at 8000 Hz, that the others in a bridge hear while a phone holds them;
+        None plays nothing.
+    certificate_users
+        Identities that TLS client certificates prove to user names, an alternative to a password:
+        ``{"sip:alice@example.com": "alice"}`` for a SIP URI, or a host name, of the
+        subjectAltName. Needs `TlsConfig.client_ca`.
     user_agent
         What the User-Agent and Server headers say.
     seed
@@ -150,6 +185,17 @@ class Config:
     max_calls: int = 5000
     requests_per_source: float = 100.0
     trusted_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    trusted_peers: tuple[str, ...] = ()
+    identity_form: str = "asserted"
+    redirects: int = 0
+    session_ids: bool = True
+    info_packages: tuple[str, ...] = ()
+    message_types: tuple[str, ...] = ()
+    supervision_notice: str = "silent"
+    notice_of_monitor: bool = False
+    call_waiting: bool = True
+    hold_music: Path | str | bytes | None = field(default=None, repr=False)
+    certificate_users: Mapping[str, str] = field(default_factory=dict, repr=False)
     user_agent: str = "rtpmix/0.1.0"
     seed: int | None = None
 
@@ -182,6 +228,8 @@ class Config:
         if not 1 <= self.min_expires <= self.max_expires:
             raise UsageError("expires: give 1 <= min_expires <= max_expires, in seconds")
         _check_digest(self)
+        _check_peers(self)
+        _check_notices(self)
         if self.requests_per_source <= 0:
             raise UsageError("requests_per_source is above 0 a second")
         for text in self.trusted_networks:
@@ -194,13 +242,15 @@ class Config:
             object.__setattr__(self, "recording_key", Path(self.recording_key))
         # A frozen dataclass should not change through the dict that it was made from.
         object.__setattr__(self, "users", MappingProxyType(dict(self.users)))
+        proved = {name.lower(): user for name, user in self.certificate_users.items()}
+        object.__setattr__(self, "certificate_users", MappingProxyType(proved))
         trunks = {host.lower(): Credential(*login) for host, login in self.credentials.items()}
         object.__setattr__(self, "credentials", MappingProxyType(trunks))
 
     @property
     def has_users(self) -> bool:
         """True when somebody can log in."""
-        return bool(self.users) or self.lookup is not None
+        return bool(self.users or self.certificate_users) or self.lookup is not None
 
     @property
     def route_set(self) -> tuple[str, ...]:
@@ -248,6 +298,37 @@ def _check_digest(config: Config) -> None:
         raise UsageError(f"digest_qop {config.digest_qop!r}: choose 'auth', 'auth-int' or both")
     if not 0 < config.password_guesses <= 9:
         raise UsageError("password_guesses is above 0 and at most 9 a second")
+
+
+def _check_peers(config: Config) -> None:
+    for name in ("trusted_peers", "info_packages", "message_types"):
+        if isinstance(getattr(config, name), str):
+            raise UsageError(f"{name} is a tuple: write ('...',)")
+    unknown = TrustDomain(config.trusted_peers).trunks - {trunk.name for trunk in config.trunks}
+    if unknown:
+        raise UsageError(f"trusted_peers names the trunk {min(unknown)!r}, which trunks has not")
+    if config.identity_form not in ("asserted", "remote-party", "both"):
+        raise UsageError(
+            f"identity_form is {config.identity_form!r}: use 'asserted', 'remote-party' or 'both'"
+        )
+    if not 0 <= config.redirects <= 32:
+        raise UsageError("redirects is 0 to 32 contacts")
+    if config.certificate_users and (config.tls is None or config.tls.client_ca is None):
+        raise UsageError("certificate_users needs tls with client_ca: else no certificate is asked")
+
+
+def _check_notices(config: Config) -> None:
+    for package in config.info_packages:
+        if not is_token(package) or package != package.lower():
+            raise UsageError(f"info_packages: {package!r} is not a token in lower case")
+    for kind in config.message_types:
+        main, slash, sub = kind.partition("/")
+        if not (slash and is_token(main) and is_token(sub)) or kind != kind.lower():
+            raise UsageError(f"message_types: {kind!r} is not a media type like 'text/plain'")
+    if config.supervision_notice not in NOTICES:
+        raise UsageError(
+            f"supervision_notice is {config.supervision_notice!r}: use {', '.join(NOTICES)}"
+        )
 
 
 def _check_ports(ports: range) -> None:

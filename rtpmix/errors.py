@@ -59,13 +59,33 @@ class SrtpError(ProtocolError):
 
 
 class CallFailed(RtpmixError):
-    """A call that could not be set up."""
+    """A call that could not be set up.
 
-    def __init__(self, *, status: int, reason: str, target: str) -> None:
+    Attributes
+    ----------
+    status, reason, target
+        Of the final response, and who was called.
+    contacts
+        Where a 3xx leads, the best first; not followed, or in vain.
+    retry_after
+        Seconds after which the peer wants to be asked again, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        reason: str,
+        target: str,
+        contacts: tuple[str, ...] = (),
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(f"call to {target} failed: {status} {reason}")
         self.status = status
         self.reason = reason
         self.target = target
+        self.contacts = contacts
+        self.retry_after = retry_after
 
 
 class CapacityError(RtpmixError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .mixer.commands import LegStats
+from .sip.user_to_user import UserToUser
 from .supervision import Mode
 
 
@@ -75,6 +76,7 @@ class LegClosed(Event):
     reason: str | None
     duration_s: float
     stats: LegStats
+    user_to_user: tuple[UserToUser, ...] = ()  # that the peer sent with the call and its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +161,36 @@ class TransferRefused(Event):
 
     leg: str
     target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRedirected(Event):
+    """A 3xx sent a call of ours elsewhere; the policy let it be followed, or did not."""
+
+    target: str
+    contact: str
+    followed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReceived(Event):
+    """A MESSAGE was taken (RFC 3428): in the call of ``leg``, or outside of any."""
+
+    leg: str | None
+    sender: str  # what From says
+    identity: str | None  # who that proved to be
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfoReceived(Event):
+    """An INFO of a package of `Config.info_packages` came in a call (RFC 6086)."""
+
+    leg: str
+    package: str
+    content_type: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

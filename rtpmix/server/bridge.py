@@ -12,6 +12,7 @@ from ..events import BridgeChanged, BridgeClosed, Event
 from ..mixer.commands import UNITY, Played, TapFrame
 from ..supervision import Anchor, Change, Left, Mode, Role, Routing, RoutingLog
 from .listening import Listener
+from .notices import check_notice
 from .orders import Orders
 from .playing import Playback, load_pcm
 from .scope import Scope
@@ -150,6 +151,7 @@ class Bridge(Seating):
         mode: Mode = Mode.MONITOR,
         who: str = "",
         anchor: Anchor = Anchor.CONVERSATION,
+        notice: str | None = None,
     ) -> Supervision:
         """Attach a supervisor; nobody else's signalling, tone or timing changes.
 
@@ -163,6 +165,9 @@ class Bridge(Seating):
         anchor
             Whom the supervision follows when the call is transferred: the conversation, the
             agent, or the customer.
+        notice
+            How the agent's phone is told: "silent", "info" or "message"; None: as
+            `Config.supervision_notice` says.
 
         Raises
         ------
@@ -171,6 +176,7 @@ class Bridge(Seating):
         UsageError
             A leg is closed, or already in a bridge.
         """
+        check_notice(notice)
         self.check(supervisor)
         if agent is not None and agent.number not in self._legs:
             raise UsageError(f"{agent.id} is not in {self.id}: supervise an agent who is")
@@ -183,6 +189,7 @@ class Bridge(Seating):
             media_seen=supervisor.media_seen,
         )
         supervision = Supervision(self._board, self, supervisor, who or supervisor.user or "")
+        self._board.extensions.notices.choose(supervisor, notice)
         supervision.anchor_to(anchor, anchored(self, anchor, agent))
         self._supervisions[supervisor.number] = supervision
         self._seat(supervisor)

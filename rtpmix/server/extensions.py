@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..sip import events as sip
+from .hold_music import HoldMusic
+from .identities import Identities
+from .infos import take_info
+from .messages import Messages
+from .notices import Notices
 from .referring import Referrals
 from .seat_requests import SeatRequests
 from .transfer import Transfers
@@ -13,8 +18,9 @@ from .watching import Watchers
 if TYPE_CHECKING:
     from .switchboard import Switchboard
 
-METHODS = ("REFER", "NOTIFY", "SUBSCRIBE")
-SUPPORTED = ("replaces", "join", "norefersub")  # option tags: RFC 3891, RFC 3911, RFC 4488
+METHODS = ("REFER", "NOTIFY", "SUBSCRIBE")  # and MESSAGE where types of it are configured
+# Option tags: RFC 3891, RFC 3911, RFC 4488, RFC 4538, RFC 4916, RFC 7433.
+SUPPORTED = ("replaces", "join", "norefersub", "tdialog", "from-change", "uui")
 
 
 class Extensions:
@@ -26,6 +32,10 @@ class Extensions:
         self.referrals = Referrals(board)
         self.seats = SeatRequests(board)
         self.watchers = Watchers(board)
+        self.identities = Identities(board)
+        self.messages = Messages(board)
+        self.notices = Notices(board)
+        self.hold_music = HoldMusic(board)
 
     def requested(self, event: sip.Requested) -> bool:
         """Take a request, and say whether it was one for us."""
@@ -36,6 +46,10 @@ class Extensions:
             self.referrals.notified(event)
         elif method == "SUBSCRIBE":
             self._subscribe(event)
+        elif method == "INFO" and event.call is not None:
+            take_info(self._board, event)
+        elif method == "MESSAGE" and self._board.config.message_types:
+            self.messages.received(event)
         else:
             return False
         return True
@@ -60,5 +74,7 @@ class Extensions:
         return {
             "transfers": {"under_way": len(self.transfers), **self.transfers.counters},
             "seats": dict(self.seats.counters),
+            "messages": dict(self.messages.counters),
+            "notices": dict(self.notices.counters),
             "watchers": {"watching": len(self.watchers), "refused": self.watchers.refused},
         }

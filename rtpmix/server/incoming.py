@@ -11,9 +11,12 @@ from ..errors import CallFailed, CapacityError, SdpError, UsageError
 from ..sdp.negotiation import warning_for
 from ..sip import events as sip
 from ..sip.flow import Flow
+from ..sip.history import read_history
 from ..sip.message import Request
+from ..sip.redirection import contact_value
 from ..sip.reliable import takes_reliable
 from ..sip.uri import SipUri
+from ..sip.user_to_user import UserToUser, read_user_to_user, user_to_user_headers
 from .leg import Leg
 from .scope import Scope, current_scope
 
@@ -41,7 +44,18 @@ class IncomingCall:
     target
         The user part that was dialled.
     identity
-        The user that the caller proved to be (digest), or None.
+        The user that the caller proved to be (digest or certificate), or None.
+    asserted
+        Who the caller is by the word of a peer of `Config.trusted_peers` (RFC 3325), with what
+        it wants withheld; None from anybody else.
+    preferred
+        Which of its identities a user who logged in wants asserted (P-Preferred-Identity).
+    history
+        Whom the call was meant for before (History-Info, Diversion), by the sender's word.
+    user_to_user
+        What the caller's program sent along (RFC 7433).
+    session_id
+        Our UUID of the session and the caller's (RFC 7989); None where none is said.
     """
 
     def __init__(
@@ -52,10 +66,16 @@ class IncomingCall:
         self.caller_name = sender.display_name
         self.target = (dialled.user or "") if isinstance(dialled, SipUri) else str(dialled)
         self.identity = identity
+        self.asserted = board.extensions.identities.read(request, flow)
+        self.preferred = board.extensions.identities.preferred(request, identity)
+        self.history = read_history(request.headers)
+        self.user_to_user = read_user_to_user(request.headers)
+        self.session_id = board.agent.session_id(call)
         self.call = call
         self.flow = flow
         self.leg: Leg | None = None
         self.scope = Scope()
+        self.scope.session = self.session_id[0] if self.session_id is not None else None
         self._board = board
         self._request = request
         self._decided = False
@@ -108,8 +128,13 @@ class IncomingCall:
         self.leg.announce()
         return self.leg
 
-    async def answer(self) -> Leg:
+    async def answer(self, *, user_to_user: UserToUser | Sequence[UserToUser] | None = None) -> Leg:
         """Accept the call, and return its leg.
+
+        Parameters
+        ----------
+        user_to_user
+            For the caller's program, in the 200 (RFC 7433).
 
         Raises
         ------
@@ -120,6 +145,7 @@ class IncomingCall:
             When the call has been answered or rejected before.
         """
         self._check_waiting()
+        headers = user_to_user_headers(user_to_user)
         credentials = self._board.config.credentials.get(self.flow.remote[0])
         early = self.leg
         self._decided = True
@@ -131,7 +157,7 @@ class IncomingCall:
             self.leg, body = await self._open(early=False)
         leg = self.leg
         assert leg is not None
-        self._board.agent.accept(self.call, self._board.now, body, credentials=credentials)
+        self._board.agent.accept(self.call, self._board.now, body, headers, credentials=credentials)
         self._board.pump()
         if early is None:
             leg.announce()
@@ -166,6 +192,7 @@ class IncomingCall:
             flow=self.flow,
             scope=self.scope,
         )
+        leg.asserted, leg.user_to_user = self.asserted, self.user_to_user
         leg.early = early
         self._board.adopt(leg)
         return leg, body
@@ -176,6 +203,28 @@ class IncomingCall:
             raise UsageError(f"reject with a status between 300 and 699, not {status}")
         self._check_waiting()
         self._refuse(status, reason)
+
+    async def redirect(self, *contacts: str | tuple[str, float], status: int = 302) -> None:
+        """Send the caller elsewhere (RFC 3261 section 21.3).
+
+        Parameters
+        ----------
+        contacts
+            SIP or tel URIs, each alone or as ``(uri, q)``: the highest q, of 0 to 1, goes first.
+        status
+            300 to let the caller choose, 301 for good, 302 for now.
+
+        Raises
+        ------
+        UsageError
+            There is no contact, one is no URI, or the status is another.
+        """
+        if status not in (300, 301, 302) or not contacts:
+            raise UsageError("redirect to one contact or more, with status 300, 301 or 302")
+        pairs = [(each, None) if isinstance(each, str) else each for each in contacts]
+        headers = [("Contact", contact_value(uri, q)) for uri, q in pairs]
+        self._check_waiting()
+        self._refuse(status, None, headers)
 
     async def challenge(self) -> None:
         """Refuse with 401 and a digest challenge: the phone calls again with its credentials."""

@@ -15,6 +15,8 @@ from ..mixer.inband import tones_of
 from ..sdp.negotiation import Direction, warning_for
 from ..sip import events as sip
 from ..sip.flow import Flow
+from ..sip.user_to_user import UserToUser
+from .correspondence import Correspondence, ending
 from .media_session import MediaSession
 from .scope import Scope
 
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 DIGITS_KEPT = 64  # keys that nobody read yet; older ones are forgotten
 
 
-class Leg:
+class Leg(Correspondence):
     """One media session with one peer.
 
     Made by `IncomingCall.answer` and `Server.invite`; it ends when either side hangs up, when its
@@ -43,6 +45,10 @@ class Leg:
         The user that the peer proved to be, or that was called; None for a stranger.
     direction
         "inbound" or "outbound".
+    asserted
+        Who the peer is by the word of a trusted peer (RFC 3325), or None.
+    user_to_user
+        What the peer's program sent with the call, and with its end (RFC 7433).
     bridge
         The bridge that the leg sits in, or None.
     early
@@ -137,16 +143,23 @@ class Leg:
 
     # --------------------------------------------------------------------- acting
 
-    async def hangup(self, reason: str | None = None) -> None:
+    async def hangup(
+        self,
+        reason: str | None = None,
+        *,
+        user_to_user: UserToUser | tuple[UserToUser, ...] | None = None,
+    ) -> None:
         """End the call with a BYE; harmless when it has ended.
 
         Parameters
         ----------
         reason
             Value of a Reason header (RFC 3326), such as ``SIP;cause=200;text="Taken over"``.
+        user_to_user
+            For the program at the other end (RFC 7433).
         """
         if self._ending is None:
-            headers = (("Reason", reason),) if reason is not None else ()
+            headers = ending(reason, user_to_user)
             self._board.agent.bye(self.call, self._board.now, headers)
             self.end("local-bye", reason)
             self._board.pump()
@@ -374,6 +387,7 @@ class Leg:
             reason=reason,
             duration_s=self._board.now - self._opened_at,
             stats=stats,
+            user_to_user=self.user_to_user,
         )
         self._closed.set_result(event)
         if self._scope is not None:

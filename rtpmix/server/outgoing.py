@@ -13,10 +13,13 @@ from ..errors import CallFailed, SdpError
 from ..sip import events as sip
 from ..sip.authentication import Credential
 from ..sip.flow import Flow
+from ..sip.identity import CallerIdentity
 from .destinations import Destination, parse_target, resolve
 from .leg import Leg
+from .outcomes import best_of, failure_of
 from .progress import current_early, current_progress
 from .scope import current_scope
+from .senders import Sender
 
 if TYPE_CHECKING:
     from .media_session import MediaSession
@@ -71,9 +74,7 @@ class OutgoingCall:
         self._early: dict[str, bytes] = {}  # answers that came before the 2xx, by To tag
         self._leg: Leg | None = None  # with early media
 
-    async def place(
-        self, *, from_uri: str, from_name: str | None, headers: Sequence[tuple[str, str]]
-    ) -> Leg:
+    async def place(self, sender: Sender) -> Leg:
         """Send the INVITE and wait for its answer; cancelling this cancels the call.
 
         Raises
@@ -81,6 +82,7 @@ class OutgoingCall:
         CallFailed, CapacityError
         """
         number, media = self._number, self._media = self._board.new_media()
+        from_uri, from_name, headers = sender.seen_by(self._board, self._destination)
         try:
             await media.reserve(self._destination.flow.remote)
             self._call = self._board.agent.invite(
@@ -92,6 +94,7 @@ class OutgoingCall:
                 body=media.offer(),
                 credentials=self._destination.credentials,
                 flow_for=self._flow_for,
+                session_id=sender.session_id,
                 now=self._board.now,
             )
             self._board.expect(self._call, self)
@@ -184,6 +187,8 @@ class OutgoingCall:
             raise CallFailed(status=487, reason="Request Terminated", target=target)
         leg = early or self._new_leg(number, media, event.flow)
         leg.early = False
+        leg.note_user_to_user(event.response)
+        leg.asserted = board.extensions.identities.read(event.response, event.flow)
         board.adopt(leg)
         try:
             # A reliable response has brought the answer where the 2xx has none (RFC 3262).
@@ -253,10 +258,7 @@ class OutgoingCall:
         if self.flow_failed and binding is not None:
             self._board.directory.leads_nowhere(self._user or "", binding)
         if not self._answer.done():
-            target = self._destination.uri
-            self._answer.set_exception(
-                CallFailed(status=event.status, reason=event.reason, target=target)
-            )
+            self._answer.set_exception(failure_of(event, self._destination.uri))
 
     def _judge(self, event: sip.Failed) -> None:
         """Remember how the server did that DNS named (RFC 3263 section 4.3)."""
@@ -286,6 +288,8 @@ async def place_call(
     auto_answer: bool,
     credentials: Credential | None,
     trunk: str | None = None,
+    identity: CallerIdentity | None = None,
+    session_id: str | None = None,
 ) -> Leg:
     """Call every contact of ``target`` at once; the first that answers becomes the leg.
 
@@ -303,10 +307,13 @@ async def place_call(
     if credentials is not None:
         devices = [[replace(each, credentials=credentials) for each in flows] for flows in devices]
     user = uri.decoded_user if line is None and board.is_local(uri) else None
+    if user is not None and not board.config.call_waiting and board.in_call(user):
+        raise CallFailed(status=486, reason="Busy Here", target=target)
     extra = (*headers, *(AUTO_ANSWER if auto_answer else ()))
-    pending = {
-        asyncio.ensure_future(_place(board, flows, user, caller, extra)) for flows in devices
-    }
+    scope = current_scope.get()
+    session_id = session_id or (scope.session if scope is not None else None)
+    sender = Sender(caller, identity, extra, trunk, session_id)
+    pending = {asyncio.ensure_future(_place(board, flows, user, sender)) for flows in devices}
     failures: list[CallFailed] = []
     try:
         async with asyncio.timeout(timeout_s):
@@ -322,15 +329,14 @@ async def place_call(
         raise CallFailed(status=408, reason="Request Timeout", target=target) from None
     finally:
         await _abandon_all(pending)
-    raise min(failures, key=lambda failure: (failure.status // 100 != 6, failure.status))
+    raise best_of(failures)
 
 
 async def _place(
     board: Switchboard,
     flows: Sequence[Destination],
     user: str | None,
-    caller: str | None,
-    headers: Sequence[tuple[str, str]],
+    sender: Sender,
 ) -> Leg:
     """Call one device, by its next flow where one has failed (RFC 5626 section 5.3).
 
@@ -342,9 +348,8 @@ async def _place(
     while True:
         destination, may_switch = waiting.pop(0)
         call = OutgoingCall(board, destination, user, is_last=not waiting, may_switch=may_switch)
-        from_uri = caller or board.own_uri(destination.flow)
         try:
-            return await call.place(from_uri=from_uri, from_name=None, headers=headers)
+            return await call.place(sender)
         except CallFailed:
             if call.switched and call.is_lost:
                 waiting.insert(0, (destination, False))

@@ -23,6 +23,7 @@ class Scope:
 
     def __init__(self) -> None:
         self._things: dict[int, Closeable] = {}
+        self.session: str | None = None  # our UUID for all its calls (RFC 7989 section 9)
 
     def add(self, thing: Closeable) -> None:
         """Own ``thing`` until it is let go."""

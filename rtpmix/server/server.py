@@ -12,6 +12,8 @@ from typing import Any, Self
 from ..config import Config
 from ..errors import UsageError
 from ..sip.authentication import Credential
+from ..sip.identity import CallerIdentity
+from ..sip.user_to_user import UserToUser
 from .bridge import Bridge
 from .bus import EventBus, Subscription
 from .certificates import CertificateWatch
@@ -19,10 +21,10 @@ from .incoming import Handler
 from .leg import Leg
 from .location import LocationStore, SqliteLocations
 from .media_host import MediaHost
-from .outgoing import place_call
 from .overload import Overload
 from .policies import Policies
 from .progress import EarlyMedia, Progress, current_early, current_progress
+from .redirecting import call_or_follow
 from .resolver import Resolver
 from .scope import current_scope
 from .sip_shell import SipShell
@@ -226,6 +228,9 @@ class Server(Policies):
         on_progress: Progress | None = None,
         early_media: EarlyMedia | None = None,
         trunk: str | None = None,
+        identity: CallerIdentity | None = None,
+        user_to_user: UserToUser | Sequence[UserToUser] | None = None,
+        redirects: int | None = None,
     ) -> Leg:
         """Call somebody, and return the leg once the call is answered.
 
@@ -248,11 +253,19 @@ class Server(Policies):
         early_media
             Called with the leg as soon as the other side sends media before it answers, such as an
             announcement; bridge it to have that heard.
+        identity
+            Who calls, in place of ``caller``: told to `Config.trusted_peers`, and to others unless
+            its privacy forbids it (RFC 3325). ``call.asserted`` may be passed on.
+        user_to_user
+            For the program at the other end (RFC 7433).
+        redirects
+            How many contacts of 3xx responses may be tried; None: `Config.redirects`.
 
         Raises
         ------
         CallFailed
-            With the peer's status and reason; 408 after ``timeout_s``.
+            With the peer's status and reason; 408 after ``timeout_s``; of a 3xx that is not
+            followed with its contacts.
         CapacityError
             When no port is left.
         UsageError
@@ -261,7 +274,7 @@ class Server(Policies):
         if on_progress is not None:
             current_progress.set(on_progress)
         current_early.set(early_media)
-        return await place_call(
+        return await call_or_follow(
             self._started(),
             target,
             caller=caller,
@@ -270,6 +283,9 @@ class Server(Policies):
             auto_answer=auto_answer,
             credentials=credentials,
             trunk=trunk,
+            identity=identity,
+            user_to_user=user_to_user,
+            redirects=redirects,
         )
 
     async def bridge(self, *legs: Leg, name: str | None = None) -> Bridge:

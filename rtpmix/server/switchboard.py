@@ -26,7 +26,6 @@ from . import early, extensions
 from .bridge import Bridge
 from .bus import EventBus
 from .chores import Chores
-from .dtmf_relay import relayed_digit
 from .incoming import Handler, IncomingCall
 from .inline_host import InlineHost
 from .leg import Leg
@@ -91,15 +90,18 @@ class Switchboard:
         self.agent = UserAgent(
             UserAgentConfig(
                 user_agent=config.user_agent,
-                allow=METHODS,
+                allow=(*METHODS, *(("MESSAGE",) if config.message_types else ())),
                 supported=extensions.SUPPORTED,
                 reliable=config.reliable,
                 session_expires=config.session_expires,
                 min_se=config.min_se,
+                session_ids=config.session_ids,
+                info_packages=config.info_packages,
                 max_calls=config.max_calls,
             ),
             token=self._token,
         )
+        self.agent.switch_by(self._stream_for)
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, asyncio.Future[sip.Responded]] = {}  # by request
         self.extensions = extensions.Extensions(self)
@@ -170,6 +172,10 @@ class Switchboard:
         """Return the leg of a call that has been answered, or None."""
         return self._by_call.get(call or 0)
 
+    def in_call(self, user: str) -> bool:
+        """Tell whether a user of ours is in a call, or is being called."""
+        return any(leg.user == user for leg in self.legs.values()) or bool(self.ringing(user))
+
     def outgoing(self, call: int) -> OutgoingCall | None:
         """Return a call of ours that nobody has answered yet, or None."""
         waiting = self._waiting.get(call)
@@ -216,6 +222,13 @@ class Switchboard:
     def flow_to(self, transport: str, remote: Address, name: str = "") -> Flow:
         """Return the flow for a request to ``remote``, which must prove ``name`` with TLS."""
         return self.open_shell.flow_to(transport, remote, name)
+
+    def _stream_for(self, flow: Flow) -> Flow | None:
+        """Return the way over TCP to where datagrams go, for requests that are too large."""
+        over_tcp = ("TCP", ":" in flow.remote[0])
+        if not self.config.large_requests_over_tcp or over_tcp not in self.open_shell.reachable:
+            return None
+        return self.flow_to("TCP", flow.remote)
 
     @staticmethod
     def own_uri(flow: Flow) -> str:
@@ -302,6 +315,8 @@ class Switchboard:
     def _ended(self, event: sip.Ended) -> None:
         leg = self._by_call.get(event.call)
         if leg is not None:
+            if event.bye is not None:
+                leg.note_user_to_user(event.bye)
             leg.end(event.cause, event.reason)
         elif (waiting := self._waiting.pop(event.call, None)) is not None:
             waiting.ended(event)
@@ -339,8 +354,6 @@ class Switchboard:
         request = event.message
         if request.method == "REGISTER":
             self._register(event)
-        elif request.method == "INFO" and event.call is not None:
-            self._info(event, request)
         elif not self.extensions.requested(event):
             self.agent.respond(event.request, 405, self.now)
 
@@ -365,19 +378,6 @@ class Switchboard:
                     by_user=throttled.by_user,
                 )
             )
-
-    def _info(self, event: sip.Requested, request: Request) -> None:
-        """Take a key sent as ``application/dtmf-relay``, as many phones do.
-
-        RFC 6086 section 2 calls this a legacy use: there is no package to negotiate.
-        """
-        digit = relayed_digit(request)
-        leg = self._by_call.get(event.call or 0)
-        if digit is None or leg is None:
-            self.agent.respond(event.request, 415, self.now)
-            return
-        self.agent.respond(event.request, 200, self.now)
-        leg.digit_pressed(*digit)
 
 
 _SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {

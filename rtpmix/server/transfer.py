@@ -11,7 +11,7 @@ attended transfer both calls are in this server, and what is left of the two bri
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CallFailed, CapacityError, SipParseError, SupervisionRefused, UsageError
 from ..events import TransferEnded, TransferRefused, TransferStarted
@@ -112,7 +112,11 @@ class Transfers:
         else:
             self._begin(event, Transfer(self, leg, bridge, reference), attended)
 
-    def _request(self, leg: Leg, reference: Reference) -> TransferRequest:
+    def allows_redirect(self, target: SipUri) -> bool:
+        """Ask the policy of a contact in a 3xx."""
+        return self.policy(self._request(None, Reference(target)))
+
+    def _request(self, leg: Leg | None, reference: Reference) -> TransferRequest:
         target, board = reference.target, self._board
         user = (target.decoded_user or "") if isinstance(target, SipUri) else str(target)
         room = board.find_bridge(user) if is_here(board, target) else None
@@ -236,11 +240,11 @@ class Transfers:
             place_call(
                 self._board,
                 transfer.target,
-                caller=_caller(others, transfer.leg),
                 headers=_referred_headers(transfer.reference, transfer.leg),
                 timeout_s=RING_S,
                 auto_answer=False,
                 credentials=None,
+                **_shown(others, transfer.leg),
             )
         )
         left = asyncio.ensure_future(_all_closed(others))
@@ -331,9 +335,16 @@ class Transfers:
         return True
 
 
-def _caller(others: list[Leg], leg: Leg) -> str:
-    """Return as whom the target is called: the one who is transferred, if that is one."""
-    return others[0].remote if len(others) == 1 else leg.remote
+def _shown(others: list[Leg], leg: Leg) -> dict[str, Any]:
+    """Return as whom the target is called, the one who is transferred if that is one, and in
+    which session (RFC 7989 section 6 keeps it through a transfer)."""
+    one = others[0] if len(others) == 1 else leg
+    session = leg.session_id or one.session_id
+    return {
+        "caller": one.remote if one.asserted is None else None,
+        "identity": one.asserted,
+        "session_id": session[0] if session is not None else None,
+    }
 
 
 def _referred_headers(reference: Reference, leg: Leg) -> tuple[tuple[str, str], ...]:

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRequest:
-    """What a telephone asks with REFER, for a policy to judge.
+    """What a telephone asks with REFER or by a redirection, for a policy to judge.
 
     Attributes
     ----------
     leg
-        Who asks; `Leg.user` is who that proved to be, None for a stranger.
+        Who asks; `Leg.user` is who that proved to be, None for a stranger. None itself where a 3xx
+        answered a call of ours: see `Config.redirects`.
     target
         The URI to be called.
     user
@@ -31,7 +32,7 @@ class TransferRequest:
         The target is a user of this server, or a room: an open bridge with that name.
     """
 
-    leg: Leg
+    leg: Leg | None
     target: str
     user: str
     attended: bool

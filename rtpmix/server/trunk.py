@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from ..sip.outward import Attempt, OutwardRegistration, Standing
 from ..sip.uri import SipUri, escape_user, parse_uri
 from ..trunks import Trunk
 from .destinations import Destination, resolve
+from .outcomes import seconds_of
 
 if TYPE_CHECKING:
     from .switchboard import Switchboard
@@ -38,6 +39,11 @@ class TrunkLine:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._remote: Address | None = None  # of the registrar asked last
+        hosts = [parse_uri(text) for text in trunk.registrars]
+        self.addresses = {  # of its registrars, as they were found last
+            text: uri.host if isinstance(uri, SipUri) else ""
+            for text, uri in zip(trunk.registrars, hosts, strict=True)
+        }
 
     @property
     def standing(self) -> Standing:
@@ -154,9 +160,9 @@ class TrunkLine:
                     TrunkRegistered(at=now, trunk=self.trunk.name, registrar=registrar)
                 )
             return
-        if answer.status == 423 and state.too_brief(_seconds(response, "Min-Expires"), now):
+        if answer.status == 423 and state.too_brief(seconds_of(response, "Min-Expires"), now):
             return
-        if state.failed(now, float(_seconds(response, "Retry-After") or 0)):
+        if state.failed(now, float(seconds_of(response, "Retry-After") or 0)):
             logger.warning("a trunk is not registered: %d", answer.status)
             self._board.publish(
                 TrunkFailed(
@@ -167,7 +173,9 @@ class TrunkLine:
     async def _resolve(self, registrar: str) -> Destination:
         uri = parse_uri(registrar)
         assert isinstance(uri, SipUri)  # `Trunk` has checked it
-        return (await resolve(self._board, uri, direct=True))[0][0]
+        found = (await resolve(self._board, uri, direct=True))[0][0]
+        self.addresses[registrar] = found.flow.remote[0]
+        return found
 
 
 class Trunks:
@@ -189,6 +197,11 @@ class Trunks:
         for line in self._lines.values():
             work(line)
 
+    def have_address(self, names: Iterable[str], host: str) -> bool:
+        """Tell whether an address is that of a registrar of one of these trunks."""
+        lines = [self._lines[name] for name in names if name in self._lines]
+        return any(host in line.addresses.values() for line in lines)
+
     def find(self, name: str) -> TrunkLine:
         """Return a trunk.
 
@@ -208,13 +221,6 @@ class Trunks:
         return {name: line.standing.value for name, line in self._lines.items()}
 
 
-def _seconds(response: Response | None, name: str) -> int | None:
-    """Return the leading number of a header: Retry-After may say more after it."""
-    text = (response.headers.get(name) or "") if response is not None else ""
-    digits = text[: len(text) - len(text.lstrip("0123456789"))]
-    return int(digits) if 0 < len(digits) <= 9 and digits.isascii() else None
-
-
 def _granted(response: Response | None, trunk: Trunk) -> int | None:
     """Return the seconds given to our contact (section 10.2.4): in Contact, else in Expires."""
     if response is None:
@@ -224,4 +230,4 @@ def _granted(response: Response | None, trunk: Trunk) -> int | None:
             text = contact.parameter("expires") or ""
             if text.isascii() and text.isdigit() and len(text) <= 9:
                 return int(text)
-    return _seconds(response, "Expires")
+    return seconds_of(response, "Expires")

@@ -157,6 +157,7 @@ class Ended(Event):
     call: int
     cause: str
     reason: str | None = None  # the Reason header as received, RFC 3326
+    bye: Request | None = None  # where the peer sent one
 
 
 @dataclass(frozen=True, slots=True)

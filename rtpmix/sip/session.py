@@ -222,7 +222,7 @@ class Session(TransactionUser):
     def _receive_bye(self, request: Request, flow: Flow, now: float) -> None:
         self._answer(request, flow, 200, now)
         if self.state is SessionState.CONFIRMED:
-            self._finish(now, "remote-bye", request.headers.get("Reason"))
+            self._finish(now, "remote-bye", request)
         self._stop_accepting()
         # Also where our own BYE is under way: a peer that has said BYE has nothing more to say.
         self._forget()
@@ -332,11 +332,12 @@ class Session(TransactionUser):
 
     # ------------------------------------------------------------------ endings
 
-    def _finish(self, now: float, cause: str, reason: str | None = None) -> None:
+    def _finish(self, now: float, cause: str, bye: Request | None = None) -> None:
         """End what the user knows of; transactions under way end by themselves."""
         if self.number is not None:
             self.core.calls.pop(self.number, None)
-            self.core.events.append(Ended(self.number, cause, reason))
+            reason = bye.headers.get("Reason") if bye is not None else None
+            self.core.events.append(Ended(self.number, cause, reason, bye))
         self._deferred = None
         self.timer.stop()
         self.dialog.exchange.abandon(now)

@@ -292,6 +292,11 @@ class UserAgent(CallCommands):
         dialog = self._call(call, Session, "change the identity in").dialog
         dialog.local = str(party.with_tag(dialog.id[1]))
 
+    def new_uuid(self) -> str | None:
+        """Return a UUID for a new session (RFC 7989 section 4.1); None where none is said."""
+        session = self._core.new_session()
+        return session.local if session is not None else None
+
     def session_id(self, call: int) -> tuple[str, str] | None:
         """Return our UUID and the peer's (RFC 7989); None where none is said."""
         found = self._core.calls.get(call)
