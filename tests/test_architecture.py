@@ -34,7 +34,7 @@ SHELL = {
     "transports": {"errors"},
     "trunks": {"errors", "sip"},
     "config": {"errors", "sip", "transports", "trunks"},  # sip: how a user's secret is kept
-    "events": {"errors", "mixer", "supervision"},
+    "events": {"errors", "mixer", "sip", "supervision"},  # sip: octets for programs (RFC 7433)
     "replay": {"errors", "mixer", "recorder"},
     "server": {*CORE, "config", "events", "transports", "trunks"},
     "testing": {*CORE, "config", "events", "server", "rtpmix"},

@@ -203,6 +203,14 @@ class Connection(asyncio.Protocol):
                 return layer.peer_names
         return ()
 
+    @property
+    def peer_identities(self) -> tuple[str, ...]:
+        """What the peer's certificate proves, users' URIs included; none without one."""
+        for layer in self.layers:
+            if isinstance(layer, TlsLayer):
+                return layer.peer_identities
+        return ()
+
     # ------------------------------------------------------------------ inside
 
     def _advance(self) -> None:

@@ -14,6 +14,7 @@ from ..sip.message import Request
 from ..sip.registrar import Binding, Registrar, Reply
 from ..sip.throttle import LoginThrottle, Rate, Throttled
 from ..sip.uri import SipUri, escape_user
+from ..transports import SECURE
 from .location import Location, LocationStore
 
 Headers = list[tuple[str, str]]
@@ -64,6 +65,8 @@ class Directory:
         self._store: LocationStore | None = None
         self._wall_offset = 0.0  # from the loop's time to that of the wall
         self._swept_at = 0.0
+        # What the TLS certificate of a flow's peer proves.
+        self.proved: Callable[[Flow], tuple[str, ...]] = lambda flow: ()
         self.outcomes = dict.fromkeys((outcome.name.lower() for outcome in Outcome), 0)
 
     def load(self, store: LocationStore, now: float, wall: float) -> None:
@@ -111,6 +114,8 @@ class Directory:
             return None, None
         if "Authorization" in request.headers:
             return self._check(request, flow, now)
+        if (certified := self._certified(flow)) is not None:
+            return certified, None
         sender = request.from_.uri
         ours = isinstance(sender, SipUri) and sender.host.lower() == self._config.realm.lower()
         if self._config.require_login or ours:
@@ -124,7 +129,8 @@ class Directory:
         if now - self._swept_at >= SWEEP_S:
             self._swept_at = now
             self.registrar.expire(now)
-        user, refusal = self._check(request, flow, now)
+        certified = None if "Authorization" in request.headers else self._certified(flow)
+        user, refusal = (certified, None) if certified else self._check(request, flow, now)
         if refusal is not None or user is None:
             return refusal or Reply(403, "Forbidden", []), None
         target = request.to.uri
@@ -133,6 +139,18 @@ class Directory:
         if target.decoded_user != user:  # step 3: nobody registers for somebody else
             return Reply(403, "Forbidden", []), None
         return self.registrar.register(request, flow, self.address_of(user), now), user
+
+    def _certified(self, flow: Flow) -> str | None:
+        """Return the user that a client's certificate proves, an alternative to a password.
+
+        References
+        ----------
+        RFC 5922 section 7.1; RFC 3261 section 26.3.2.1
+        """
+        known = self._config.certificate_users
+        if not known or flow.transport not in SECURE:
+            return None
+        return next((known[name] for name in self.proved(flow) if name in known), None)
 
     def challenge(self, request: Request, now: float, *, stale: bool = False) -> Headers:
         """Return the challenge for the sender of a request."""

@@ -127,6 +127,7 @@ class Server(Policies):
         )
         shell = SipShell(board.agent, board.on_sip, streams)
         shell.on_flow_closed = board.flow_closed
+        board.directory.proved = streams.peer_identities
         overload = self._overload = Overload(self.config, host)
         shell.hears = overload.hears
         board.agent.admit_by(overload.refuses)

@@ -253,6 +253,11 @@ class StreamTransports:
         connection = self._connections.get(flow.connection)
         return connection.peer_names if connection is not None else ()
 
+    def peer_identities(self, flow: Flow) -> tuple[str, ...]:
+        """The SIP URIs, or else the host names, that the certificate of a flow's peer proves."""
+        connection = self._connections.get(flow.connection)
+        return connection.peer_identities if connection is not None else ()
+
     async def _open(self, flow: Flow) -> None:
         layers: list[Layer] = []
         try:

@@ -226,6 +226,11 @@ class TlsLayer:
         """The SIP domains that the peer's certificate proves, in lower case; see `names_proved`."""
         return names_proved(self._session.getpeercert()) if self.established else ()
 
+    @property
+    def peer_identities(self) -> tuple[str, ...]:
+        """Everybody whom the peer's certificate proves, in lower case; see `identities_proved`."""
+        return identities_proved(self._session.getpeercert()) if self.established else ()
+
     def _shake_hands(self) -> bool:
         try:
             self._session.do_handshake()
@@ -265,3 +270,20 @@ def names_proved(certificate: object) -> tuple[str, ...]:
     if domains:
         return tuple(domains)
     return tuple(value.lower() for kind, value in names if kind == "DNS")
+
+
+def identities_proved(certificate: object) -> tuple[str, ...]:
+    """Return whom a checked certificate proves: its SIP URIs, or, without any, its DNS names.
+
+    A URI may name a user (``sip:alice@example.com``) or a domain (``sip:example.com``).
+
+    References
+    ----------
+    RFC 5922 section 7.1; RFC 3261 section 26.1
+    """
+    if not isinstance(certificate, dict):
+        return ()
+    names = certificate.get("subjectAltName", ())
+    uris = [value.lower() for kind, value in names if kind == "URI"]
+    sip = tuple(uri for uri in uris if uri.startswith(("sip:", "sips:")))
+    return sip or tuple(value.lower() for kind, value in names if kind == "DNS")

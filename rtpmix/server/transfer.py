@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CallFailed, CapacityError, SipParseError, SupervisionRefused, UsageError
 from ..events import TransferEnded, TransferRefused, TransferStarted
 from ..sip import events as sip
-from ..sip.dialog_reference import DialogReference, Stage
+from ..sip.dialog_reference import DialogReference, Stage, read_target_dialog
 from ..sip.refer import SIPFRAG, Reference, read_refer, sipfrag
 from ..sip.uri import OpaqueUri, SipUri
 from .outgoing import place_call
@@ -86,8 +86,12 @@ class Transfers:
     def referred(self, event: sip.Requested, leg: Leg | None) -> None:
         """Take a REFER."""
         self.counters["asked"] += 1
+        if event.call is None:
+            leg = self._targeted(event)
+            if leg is None:
+                return
         if leg is None or not leg.is_open:  # outside of a call there is nothing to transfer
-            self._respond(event, 403 if event.call is None else 481)
+            self._respond(event, 481)
             return
         bridge = leg.bridge
         if bridge is None or leg.number in (s.leg.number for s in bridge.supervisions):
@@ -111,6 +115,37 @@ class Transfers:
             self._respond(event, 416)
         else:
             self._begin(event, Transfer(self, leg, bridge, reference), attended)
+
+    def _targeted(self, event: sip.Requested) -> Leg | None:
+        """Return the leg that a REFER outside of its call is for; None where it was answered.
+
+        To know a dialog's tags is not enough: its sender has to be the party of that call, by its
+        login or, of strangers, by its address (RFC 4538 section 5).
+        """
+        board, request = self._board, event.message
+        why = board.agent.notifier.refusal_of_refer(event)
+        if why is not None:
+            board.agent.respond(
+                event.request, why.status, board.now, reason=why.reason, headers=why.headers
+            )
+            return None
+        user, refusal = board.directory.identify(request, event.flow, board.now)
+        if refusal is not None:
+            board.agent.respond(event.request, refusal.status, board.now, headers=refusal.headers)
+            return None
+        try:
+            named = read_target_dialog(request)
+        except SipParseError as error:
+            self._respond(event, error.status_hint or 400)
+            return None
+        found = board.agent.find_dialog(named) if named is not None else None
+        leg = board.leg_of(found.call) if found is not None else None
+        if leg is not None:
+            same = leg.user == user and (user or leg.flow.remote[0] == event.flow.remote[0])
+            if same:
+                return leg
+        self._respond(event, 403)
+        return None
 
     def allows_redirect(self, target: SipUri) -> bool:
         """Ask the policy of a contact in a 3xx."""

@@ -164,6 +164,8 @@ class Dialog:
         """Move the remote target to the Contact of a target refresh (section 12.2)."""
         contacts = message.contacts
         self.note_allowed(message)
+        if isinstance(message, Request) and self.id[2]:
+            self.remote = str(message.from_)  # its URI may change, the tag does not (RFC 4916)
         if contacts:
             self.remote_target = contacts[0].uri
 

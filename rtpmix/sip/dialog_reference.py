@@ -70,6 +70,34 @@ class DialogReference:
         return self.call_id, self.to_tag, self.from_tag
 
 
+def read_target_dialog(request: Request) -> DialogId | None:
+    """Return the dialog in which a request outside of any is meant, as we index it; None for none.
+
+    The tags are as the sender sees them, so its local tag is our remote one.
+
+    Raises
+    ------
+    SipParseError
+        400: more than one such header, or a malformed one.
+
+    References
+    ----------
+    RFC 4538 sections 4 and 7
+    """
+    lines = request.headers.lines("Target-Dialog")
+    if not lines:
+        return None
+    if len(lines) > 1 or len(lines[0]) > _LONGEST:
+        raise SipParseError("a request has one Target-Dialog", status_hint=400)
+    call_id, semicolon, rest = lines[0].partition(";")
+    parameters = dict(parse_parameters(semicolon + rest))
+    theirs, ours = parameters.get("local-tag"), parameters.get("remote-tag")
+    call_id = call_id.strip(" \t")
+    if not is_call_id(call_id) or theirs is None or ours is None:
+        raise SipParseError("a Target-Dialog needs both tags", status_hint=400)
+    return call_id, ours, theirs
+
+
 class References(NamedTuple):
     """What an INVITE says about other dialogs; one of the two at most."""
 

@@ -263,10 +263,13 @@ class Notifier:
     def accept_refer(
         self, requested: Requested, content_type: str, expires: int, now: float
     ) -> int:
-        """Answer a REFER in a call with 202 and return the number of its subscription.
+        """Answer a REFER with 202 and return the number of its subscription.
 
-        The subscription shares the call's dialog and outlives the call's BYE (RFC 5057).
+        In a call the subscription shares its dialog and outlives its BYE (RFC 5057); outside of
+        any it has a dialog of its own.
         """
+        if requested.call is None:
+            return self._accept_outside(requested, content_type, expires, now)
         session = self._core.calls.get(requested.call or 0)
         if not isinstance(session, Session):
             raise UsageError("only a REFER in an answered call makes a subscription")
@@ -284,6 +287,28 @@ class Notifier:
         self._remember(subscription)
         subscription.extend(expires, now)
         return subscription.number
+
+    def _accept_outside(
+        self, requested: Requested, content_type: str, expires: int, now: float
+    ) -> int:
+        """Take a REFER that makes a dialog (RFC 3515 section 2.4.4)."""
+        if not requested.message.contacts:
+            raise UsageError("this REFER has no Contact: refuse it with 400")
+        pending, flow = self._pending(requested), requested.flow
+        pending.respond(202, now, headers=[self._core.contact(flow)])
+        dialog = Dialog.from_request(requested.message, pending.local_tag, flow)
+        event = EventName("refer")
+        subscription = Subscription(self, self._core, dialog, event, content_type, own_dialog=True)
+        self._remember(subscription)
+        subscription.extend(expires, now)
+        return subscription.number
+
+    def refusal_of_refer(self, requested: Requested) -> Refusal | None:
+        """Return why a REFER outside of any call is refused, or None: it needs a Contact, and
+        somebody may watch only so much."""
+        if not requested.message.contacts:
+            return Refusal(400, (), "Missing Contact")
+        return self._full(requested.flow)
 
     def receive(self, requested: Requested, now: float) -> None:
         """Answer a SUBSCRIBE within a call: it can only be for the subscription of a REFER there.
