@@ -74,6 +74,8 @@ class TonePhone:
         Seconds of ringing before it answers; None rings until `answer` or `reject`.
     reject_with
         A status to refuse every call with.
+    info_packages
+        INFO packages that it takes (RFC 6086).
     keep
         How many packets to remember at least; None remembers everything.
     seed
@@ -95,6 +97,7 @@ class TonePhone:
         transport: str = "UDP",
         answer_after: float | None = 0.0,
         reject_with: int | None = None,
+        info_packages: tuple[str, ...] = (),
         keep: int | None = None,
         seed: int | str | None = None,
     ) -> None:
@@ -122,6 +125,7 @@ class TonePhone:
             domain=domain,
             password=password,
             random=self._random,
+            info_packages=info_packages,
             on_event=self._on_event,
         )
         self._session: PhoneSession | None = None

@@ -53,6 +53,7 @@ class PhoneLine:
         password: str | None,
         random: Random,
         on_event: Callable[[events.Event], None],
+        info_packages: tuple[str, ...] = (),
     ) -> None:
         self.user = user
         self.host = host
@@ -62,6 +63,7 @@ class PhoneLine:
         self.password = password
         self.aor = f"sip:{user}@{domain or bracketed(host)}"
         self._random = random
+        self._info_packages = info_packages
         self._on_event = on_event
         self._shell: _Shell | None = None
         self._agent: UserAgent | None = None
@@ -73,6 +75,7 @@ class PhoneLine:
         """Begin to listen."""
         config = UserAgentConfig(
             contact_user=self.user,
+            info_packages=self._info_packages,
             user_agent="rtpmix-testing",
             allow=(*UserAgentConfig.allow, "REFER", "NOTIFY", "SUBSCRIBE"),
             supported=("replaces",),
