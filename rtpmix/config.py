@@ -13,7 +13,7 @@ from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
 from .sip.grammar import is_token
 from .sip.overload import parse_network
-from .sip.trust import TrustDomain
+from .sip.trust import TrustDomain, identity_key
 from .sip.uri import SipUri
 from .transports import SECURE, Listen, StreamLimits, TlsConfig, check_address
 from .trunks import Trunk
@@ -242,7 +242,7 @@ class Config:
             object.__setattr__(self, "recording_key", Path(self.recording_key))
         # A frozen dataclass should not change through the dict that it was made from.
         object.__setattr__(self, "users", MappingProxyType(dict(self.users)))
-        proved = {name.lower(): user for name, user in self.certificate_users.items()}
+        proved = {identity_key(name): user for name, user in self.certificate_users.items()}
         object.__setattr__(self, "certificate_users", MappingProxyType(proved))
         trunks = {host.lower(): Credential(*login) for host, login in self.credentials.items()}
         object.__setattr__(self, "credentials", MappingProxyType(trunks))

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import UsageError
+from ..sip.trust import identity_key
 from ..transports import TlsConfig
 from .layers import LayerError, Received
 
@@ -228,7 +229,7 @@ class TlsLayer:
 
     @property
     def peer_identities(self) -> tuple[str, ...]:
-        """Everybody whom the peer's certificate proves, in lower case; see `identities_proved`."""
+        """Everybody whom the peer's certificate proves; see `identities_proved`."""
         return identities_proved(self._session.getpeercert()) if self.established else ()
 
     def _shake_hands(self) -> bool:
@@ -284,6 +285,6 @@ def identities_proved(certificate: object) -> tuple[str, ...]:
     if not isinstance(certificate, dict):
         return ()
     names = certificate.get("subjectAltName", ())
-    uris = [value.lower() for kind, value in names if kind == "URI"]
+    uris = [identity_key(value) for kind, value in names if kind == "URI"]
     sip = tuple(uri for uri in uris if uri.startswith(("sip:", "sips:")))
-    return sip or tuple(value.lower() for kind, value in names if kind == "DNS")
+    return sip or tuple(identity_key(value) for kind, value in names if kind == "DNS")

@@ -11,8 +11,9 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from ..errors import UsageError
+from ..errors import SipParseError, UsageError
 from .overload import Network, parse_network
+from .uri import SipUri
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_])?")
 
@@ -63,3 +64,19 @@ class TrustDomain:
     def has_name(self, names: Iterable[str]) -> bool:
         """Tell whether one of the names that a certificate proves is trusted."""
         return bool(self._names) and not self._names.isdisjoint(names)
+
+
+def identity_key(text: str) -> str:
+    """Return what is compared of an identity in a certificate: of a SIP URI scheme, user and host,
+    of anything else all, in lower case where case means nothing.
+
+    References
+    ----------
+    RFC 3261 section 19.1.4: the user part tells cases apart
+    """
+    if text[:4].lower() == "sip:" or text[:5].lower() == "sips:":
+        try:
+            return SipUri.parse(text).address_of_record
+        except SipParseError:
+            return ""
+    return text.lower()

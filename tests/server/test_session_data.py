@@ -8,6 +8,7 @@ import rtpmix
 from rtpmix.sip.message import Request
 from rtpmix.sip.session_id import read_session_id
 from tests.server.pairs import A, B, Two, play
+from tests.server.transfers import Stage, perform
 
 
 def test_octets_for_a_program_travel_with_invite_answer_and_bye() -> None:
@@ -85,3 +86,50 @@ def test_it_can_be_turned_off() -> None:
         assert not any("Session-ID" in message.headers for message in two.messages)
 
     play(story, {"session_ids": False}, {"session_ids": False})
+
+
+def test_a_transfer_and_a_takeover_stay_in_the_session() -> None:
+    """RFC 7989 section 6: the UUID stays when a call is transferred; a takeover says nothing."""
+
+    async def story(stage: Stage) -> None:
+        await stage.connect(roles=True)
+        before = stage.customer_leg.session_id
+        assert before is not None
+        await stage.agent.transfer(stage.target.uri)
+        await asyncio.sleep(1.5)
+        invitation = stage.target.invitation
+        assert invitation is not None
+        found = read_session_id(invitation)
+        assert found is not None
+        assert found[0] == before[0]
+        assert stage.customer_leg.session_id == before
+        coach = await stage.server.invite(stage.coach.uri)
+        await asyncio.sleep(0.3)
+        (by,) = (leg for leg in stage.bridge.legs if leg is not stage.customer_leg)
+        supervision = await stage.bridge.supervise(coach, agent=by, mode=rtpmix.Mode.BARGE)
+        quiet = len(stage.customer.requests)
+        await supervision.takeover()
+        await asyncio.sleep(3)
+        assert stage.customer_leg.session_id == before
+        assert len(stage.customer.requests) == quiet
+
+    perform(story)
+
+
+def test_a_transferred_caller_who_wants_it_stays_anonymous() -> None:
+    """RFC 3323 section 4.1.1.3: the target of a transfer is no trusted peer."""
+
+    async def story(stage: Stage) -> None:
+        call = stage.customer.call
+        headers = [("P-Asserted-Identity", "<sip:+4930123@example.net>"), ("Privacy", "id")]
+        stage.customer.call = lambda target: call(target, headers=headers)  # type: ignore[assignment]
+        await stage.connect()
+        assert stage.customer_leg.asserted is not None
+        await stage.agent.transfer(stage.target.uri)
+        await asyncio.sleep(1.5)
+        invitation = stage.target.invitation
+        assert invitation is not None
+        assert b"4930123" not in invitation.to_bytes()
+        assert str(invitation.from_.uri) == "sip:anonymous@anonymous.invalid"
+
+    perform(story, trusted_peers=("192.0.2.20",))
