@@ -13,6 +13,7 @@ from ..sip.user_to_user import UserToUser, read_user_to_user, user_to_user_heade
 if TYPE_CHECKING:
     from ..sip.events import Responded
     from ..sip.message import Request, Response
+    from .leg import Leg
     from .switchboard import Switchboard
 
 MAX_BODY = 16_384  # octets that we send in an INFO or a MESSAGE
@@ -90,6 +91,30 @@ class Correspondence(ABC):
         did not, and nothing was sent.
         """
         return await self._board.extensions.identities.show(self._leg(), identity)
+
+    async def refer(
+        self, target: str, *, replaces: Leg | None = None, timeout_s: float = 60.0
+    ) -> None:
+        """Ask the peer to call somebody itself: the call then leaves this server (RFC 3515).
+
+        Returns once the peer has told that it is connected; hang up then. A transfer that keeps
+        the conversation here is `Bridge.replace`.
+
+        Parameters
+        ----------
+        replaces
+            A call with the target whose place the peer is to take (RFC 3891).
+
+        Raises
+        ------
+        CallFailed
+            The peer refused, or could not connect; 408 when it did not tell in time.
+        UsageError
+            ``target`` is no SIP URI, or the leg is closed or being transferred.
+        """
+        await self._board.extensions.referrals.refer(
+            self._leg(), target, replaces=replaces, timeout_s=timeout_s
+        )
 
     async def _say(
         self, method: str, headers: list[tuple[str, str]], body: bytes, content_type: str

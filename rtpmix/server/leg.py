@@ -208,30 +208,6 @@ class Leg(Correspondence):
         """Look for keys that come as tones in the audio too, or stop to; told as other keys are."""
         self._board.host.submit(DetectDigits(self.number, on))
 
-    async def refer(
-        self, target: str, *, replaces: Leg | None = None, timeout_s: float = 60.0
-    ) -> None:
-        """Ask the peer to call somebody itself: the call then leaves this server (RFC 3515).
-
-        Returns once the peer has told that it is connected; hang up then. A transfer that keeps
-        the conversation here is `Bridge.replace`.
-
-        Parameters
-        ----------
-        replaces
-            A call with the target whose place the peer is to take (RFC 3891).
-
-        Raises
-        ------
-        CallFailed
-            The peer refused, or could not connect; 408 when it did not tell in time.
-        UsageError
-            ``target`` is no SIP URI, or the leg is closed or being transferred.
-        """
-        await self._board.extensions.referrals.refer(
-            self, target, replaces=replaces, timeout_s=timeout_s
-        )
-
     async def refresh(self) -> None:
         """Say once more what is agreed, for the session timer (RFC 4028 section 7.4)."""
         if self._ending is not None or self._answered is not None:
