@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .message import Request, Response
+from .routing import literal_address
 from .transaction import NOBODY, TransactionUser
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ def stream_instead(
     """Return the flow to take in place of UDP, or None to stay with it."""
     if flow.transport != "UDP" or dialog.datagrams_only:
         return None
+    target = literal_address(dialog.remote_target)
+    if not dialog.route_set and target is not None and target != flow.remote:
+        return None  # the peer is behind a NAT: nobody can connect to it
     variable = len(request.body) + sum(len(line) for line in request.headers.lines("Route"))
     if variable < _MAY_BE_LARGE or len(request.to_bytes()) <= LARGE:
         return None

@@ -25,7 +25,12 @@ class Victim:
 
     def __init__(self, mutator: Mutator) -> None:
         numbers = itertools.count()
-        config = UserAgentConfig(max_calls=MOST_CALLS, max_transactions=500)
+        config = UserAgentConfig(
+            max_calls=MOST_CALLS,
+            max_transactions=500,
+            session_ids=True,
+            info_packages=("x-notes",),
+        )
         self.agent = UserAgent(config, token=lambda: f"token{next(numbers)}")
         self.mutator = mutator
         self.random = mutator.random

@@ -184,6 +184,23 @@ def test_a_policy_may_take_messages_of_strangers() -> None:
     play_two(story, {}, TEXT)
 
 
+@pytest.mark.parametrize("peer_has_tcp", [True, False])
+def test_a_long_message_in_a_call_takes_tcp_or_after_all_udp(peer_has_tcp: bool) -> None:
+    """RFC 3261 section 18.1.1, for requests in a dialog."""
+    listens = (f"udp:{B}:5060", f"tcp:{B}:5060")[: 1 + peer_has_tcp]
+
+    async def story(two: Two) -> None:
+        leg = await two.a.invite(f"sip:bob@{B}")
+        for _ in range(2):
+            await leg.send_message("x" * 1400)
+        assert [len(event.body) for event in two.of(rtpmix.MessageReceived)] == [1400, 1400]
+        over_udp = two.requests("MESSAGE")  # the net shows datagrams alone
+        assert len(over_udp) == (0 if peer_has_tcp else 2)
+        assert two.a.snapshot()["streams"].get("failed", 0) == (0 if peer_has_tcp else 1)
+
+    play_two(story, {}, {"sip_listen": listens, **TEXT})
+
+
 # ---------------------------------------------------------------------------------- notices
 
 

@@ -8,7 +8,7 @@ from rtpmix.sip.events import OfferAnswered, ReinviteAnswered, Responded
 from rtpmix.sip.flow import Flow
 from rtpmix.sip.large_requests import LARGE
 from rtpmix.sip.user_agent import UserAgent
-from tests.sip.agents import ALICE, BOB, OFFER, Pair, live
+from tests.sip.agents import ALICE, BOB, OFFER, Bob, Pair, live
 
 BIG = b"v=0 " + b"x" * 1400
 
@@ -125,3 +125,13 @@ def test_what_fits_stays_with_udp_and_a_gap_in_cseq_is_not_made() -> None:
     numbers = [event.message.cseq.number for event in pair.events(BOB, "Requested")]
     assert sorted(numbers) == [2, 3, 4]
     assert pair.methods("TCP") == ["MESSAG"]
+
+
+def test_a_phone_behind_a_nat_is_not_connected_to() -> None:
+    """Its Contact is an address inside (RFC 1918); datagrams go back where it was heard."""
+    bob = Bob()
+    bob.agent.switch_by(lambda flow: flow._replace(transport="TCP"))
+    number, _ = bob.answered(contact="<sip:alice@10.0.0.9:5060>", body=OFFER)
+    bob.agent.request("MESSAGE", call=number, body=BIG, content_type="a/b", now=bob.now)
+    bob.drain()
+    assert bob.sent[-1][1].transport == "UDP"
