@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .mixer.commands import LegStats
+from .sip.identity import CallerIdentity
 from .sip.user_to_user import UserToUser
 from .supervision import Mode
 
@@ -44,6 +45,16 @@ class LegHeld(Event):
 
     leg: str
     held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegIdentified(Event):
+    """A leg's peer is somebody else now, as after a transfer behind it (RFC 4916): `asserted` by a
+    trusted peer, or None; `sender` is what From says."""
+
+    leg: str
+    sender: str
+    asserted: CallerIdentity | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

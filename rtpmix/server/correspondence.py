@@ -36,6 +36,7 @@ class Correspondence(ABC):
     _board: Switchboard
     asserted: CallerIdentity | None = None
     user_to_user: tuple[UserToUser, ...] = ()
+    known_as: str = ""  # the URI that the peer's From has in this call
 
     @property
     @abstractmethod

@@ -17,12 +17,19 @@ def _offered(board: Switchboard, event: sip.Offered) -> None:
         board.agent.answer_offer(event.call, 488, board.now)
     else:
         leg.offered(event)
+        board.extensions.identities.renewed(leg, event.request)
 
 
 def _pracked(board: Switchboard, event: sip.Pracked) -> None:
     leg = board.leg_of(event.call)
     if leg is not None:
         leg.acked(event.request.body)
+
+
+def _identified(board: Switchboard, event: sip.Identified) -> None:
+    leg = board.leg_of(event.call)
+    if leg is not None and leg.is_open:
+        board.extensions.identities.renewed(leg, event.request)
 
 
 def _refresh_due(board: Switchboard, event: sip.RefreshDue) -> None:
@@ -33,6 +40,7 @@ def _refresh_due(board: Switchboard, event: sip.RefreshDue) -> None:
 
 SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {
     sip.Offered: _offered,
+    sip.Identified: _identified,
     sip.Pracked: _pracked,
     sip.RefreshDue: _refresh_due,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..events import LegIdentified
 from ..sip.flow import Flow
 from ..sip.identity import CallerIdentity, identity_headers, read_identity, read_preferred, strike
 from ..sip.message import Request, Response
@@ -65,6 +66,18 @@ class Identities:
     def headers(self, identity: CallerIdentity, *, trusted: bool) -> tuple[Header, ...]:
         """Return what goes beside From."""
         return identity_headers(identity, trusted=trusted, form=self._board.config.identity_form)
+
+    def renewed(self, leg: Leg, request: Request) -> None:
+        """Take what a request in a leg's call says of who its peer is now."""
+        flow = self._board.agent.heard_over(leg.call)
+        asserted = self.read(request, flow) if flow is not None else None
+        sender = str(request.from_.uri)
+        if asserted in (None, leg.asserted) and sender == leg.known_as:
+            return
+        leg.asserted, leg.known_as = asserted, sender
+        self._board.publish(
+            LegIdentified(at=self._board.now, leg=leg.id, sender=sender, asserted=asserted)
+        )
 
     async def show(self, leg: Leg, identity: CallerIdentity) -> bool:
         """Tell a peer who it is connected to now, if it asked for that; see `Leg.show_identity`."""

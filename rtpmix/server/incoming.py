@@ -193,6 +193,7 @@ class IncomingCall:
             scope=self.scope,
         )
         leg.asserted, leg.user_to_user = self.asserted, self.user_to_user
+        leg.known_as = str(self._request.from_.uri)
         leg.early = early
         self._board.adopt(leg)
         return leg, body

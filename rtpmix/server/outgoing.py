@@ -188,6 +188,7 @@ class OutgoingCall:
         leg = early or self._new_leg(number, media, event.flow)
         leg.early = False
         leg.note_user_to_user(event.response)
+        leg.known_as = str(event.response.to.uri)
         leg.asserted = board.extensions.identities.read(event.response, event.flow)
         board.adopt(leg)
         try:

@@ -345,6 +345,7 @@ class Switchboard:
             self.agent.answer_reinvite(event.call, 481, self.now)
         else:
             leg.reinvited(event)
+            self.extensions.identities.renewed(leg, event.request)
 
     def _reinvite_answered(self, event: sip.ReinviteAnswered) -> None:
         if (leg := self._by_call.get(event.call)) is not None:

@@ -121,6 +121,14 @@ class Offered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Identified(Event):
+    """An UPDATE without an offer says who the peer is now (RFC 4916); it has been answered."""
+
+    call: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class OfferAnswered(Event):
     """Our UPDATE, or the offer in our PRACK, was answered; after a failure the old session stands.
 

@@ -151,6 +151,13 @@ def read_privacy(message: Request | Response) -> frozenset[str]:
     return frozenset(values & PRIVACY)
 
 
+def says_who(request: Request, known: str) -> bool:
+    """Tell whether a request in a dialog says more of its sender than the From that is known."""
+    if any(name in request.headers for name in TRUSTED_ONLY):
+        return True
+    return NameAddr.parse(known).uri != request.from_.uri
+
+
 def strike(message: Request | Response) -> None:
     """Take what only trusted peers may say out of a message (RFC 3325 section 5)."""
     for name in TRUSTED_ONLY:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import UsageError
 from .core import Core, Header, Timer
 from .dialog import Dialog
-from .events import OfferAnswered, Offered
+from .events import Identified, OfferAnswered, Offered
 from .exchange import Side, glare_pause, retry_header
 from .flow import Flow
+from .identity import says_who
 from .message import REASONS, Request, Response, respond
 from .timers import T1
 from .transaction import TransactionUser
@@ -287,7 +288,10 @@ def receive_update(
     if exchange.offered is not None:
         _answer(core, request, flow, 500, now, (retry_header(core.random),))
     elif not request.body:
+        told = says_who(request, dialog.remote)
         _answer(core, request, flow, 200, now, _accepting(owner, dialog, request, now))
+        if told:
+            core.events.append(Identified(owner.number, request))
     elif request.content_type not in core.config.accept:
         _answer(core, request, flow, 415, now, (core.accept,))
     else:

@@ -287,6 +287,11 @@ class UserAgent(CallCommands):
             return False
         return session.dialog.changes_from and session.dialog.allows_update
 
+    def heard_over(self, call: int) -> Flow | None:
+        """Return the flow of the peer's last request in an answered call."""
+        session = self._core.calls.get(call)
+        return session.dialog.heard if isinstance(session, Session) else None
+
     def change_from(self, call: int, party: NameAddr) -> None:
         """Say another name and URI in our From from now on; the tag stays (RFC 4916 4.3)."""
         dialog = self._call(call, Session, "change the identity in").dialog

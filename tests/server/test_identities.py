@@ -143,6 +143,8 @@ def test_a_connected_identity_is_shown_to_those_who_asked_for_it() -> None:
         leg = await two.a.invite(f"sip:bob@{B}")
         assert await two.legs[0].show_identity(ANA)
         await asyncio.sleep(1)
+        (told,) = two.of(rtpmix.LegIdentified)
+        assert (told.leg, told.sender, told.asserted) == (leg.id, ANA.uri, None)
         (update,) = two.requests("UPDATE")
         assert str(update.from_.uri) == ANA.uri
         assert update.headers.get("P-Asserted-Identity") is None
@@ -178,3 +180,34 @@ def test_a_caller_and_an_identity_exclude_each_other() -> None:
             await two.a.invite(f"sip:bob@{B}", caller=f"sip:a@{A}", identity=ANA)
 
     play(story)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_trusted_peer_tells_who_took_the_call_and_a_stranger_does_not(trusted: bool) -> None:
+    """RFC 4916 section 4.4; RFC 3325 section 5 for requests within a dialog, too."""
+    bob = rtpmix.CallerIdentity("sip:bob@example.net", "Bob")
+
+    async def story(two: Two) -> None:
+        leg = await two.a.invite(f"sip:bob@{B}")
+        await two.legs[0].show_identity(bob)
+        await asyncio.sleep(1)
+        assert two.requests("UPDATE")[0].headers.get("P-Asserted-Identity")
+        assert leg.asserted == (bob if trusted else None)
+        (told,) = two.of(rtpmix.LegIdentified)
+        assert (told.sender, told.asserted) == (bob.uri, leg.asserted)
+        await two.legs[0].hold()  # the same identity again is no news
+        assert len(two.of(rtpmix.LegIdentified)) == 1
+
+    play(story, TRUSTS_B if trusted else {}, TRUSTS_A)
+
+
+def test_a_re_invite_within_a_call_is_no_news_of_its_own() -> None:
+    async def story(two: Two) -> None:
+        leg = await two.a.invite(f"sip:bob@{B}", identity=ANA)
+        await leg.hold()
+        await two.legs[0].hold()
+        await leg.resume()
+        assert two.of(rtpmix.LegIdentified) == []
+        assert two.legs[0].asserted == ANA
+
+    play(story, TRUSTS_B, TRUSTS_A)
