@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CallFailed, UsageError
 from ..events import CallRedirected
 from ..sip.redirection import FOLLOWED, Contact, Redirections
-from ..sip.uri import parse_uri
+from ..sip.uri import SipUri, parse_uri
 from ..sip.user_to_user import UserToUser, user_to_user_headers
 from .destinations import parse_target
 from .leg import Leg
@@ -57,6 +57,7 @@ async def call_or_follow(
     given = user_to_user_headers(user_to_user)
     more["session_id"] = _session(board)
     deadline = board.now + timeout_s
+    first = _first(board, target, more.get("trunk"))
     following: Redirections | None = None
     while True:
         try:
@@ -71,7 +72,7 @@ async def call_or_follow(
             if limit == 0 or failed.status not in FOLLOWED:
                 raise
             if following is None:
-                following = Redirections(_first(board, target, more.get("trunk")), limit)
+                following = Redirections(first, limit)
             following.learn(_allowed(board, target, failed.where))
             contact = following.next()
             if contact is None:
@@ -84,6 +85,8 @@ async def call_or_follow(
             CallRedirected(at=board.now, target=target, contact=str(contact.uri), followed=True)
         )
         target = str(contact.uri)
+        if contact.uri.host.lower() != first.host.lower():
+            more["credentials"] = None  # whoever gets an answer may try passwords against it
         if more.get("trunk") is not None and not _is_of_trunk(board, contact, more["trunk"]):
             more["trunk"] = None
         if contact.user_to_user is not None:  # RFC 7433 section 4.1
@@ -97,7 +100,7 @@ def _session(board: Switchboard) -> str | None:
     return (scope.session if scope is not None else None) or board.agent.new_uuid()
 
 
-def _first(board: Switchboard, target: str, trunk: str | None) -> Any:
+def _first(board: Switchboard, target: str, trunk: str | None) -> SipUri:
     return parse_target(target if trunk is None else board.trunks.find(trunk).trunk.target(target))
 
 

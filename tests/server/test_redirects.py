@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import rtpmix
+from rtpmix.server import redirecting as redirecting_module
 from tests.server.pairs import B, Two, play
 
 
@@ -119,6 +122,34 @@ def test_octets_for_the_new_target_come_from_the_redirection() -> None:
         assert two.calls[1].header("Subject") is None
 
     play(story, {"redirects": 1})
+
+
+def test_a_password_for_one_host_is_not_answered_to_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 3261 section 22: whoever gets a digest may try passwords against it."""
+    placed: list[tuple[str, bool]] = []
+    real = redirecting_module.place_call
+
+    async def place(board: Any, target: str, **more: Any) -> rtpmix.Leg:
+        placed.append((target, more["credentials"] is not None))
+        return await real(board, target, **more)
+
+    monkeypatch.setattr(redirecting_module, "place_call", place)
+
+    async def story(two: Two) -> None:
+        two.a.on_transfer(lambda request: True)
+        redirecting(two, (f"sip:busy@{B}", 0.9), ("sip:eve@192.0.2.99", 0.5))
+        login = rtpmix.Credential("ana", "secret")
+        with pytest.raises(rtpmix.CallFailed):
+            await two.a.invite(f"sip:moved@{B}", redirects=5, credentials=login, timeout_s=5)
+        assert placed == [
+            (f"sip:moved@{B}", True),
+            (f"sip:busy@{B}", True),
+            ("sip:eve@192.0.2.99", False),
+        ]
+
+    play(story)
 
 
 @pytest.mark.parametrize(
