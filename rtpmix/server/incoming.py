@@ -198,12 +198,23 @@ class IncomingCall:
         self._board.adopt(leg)
         return leg, body
 
-    async def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """Refuse the call with a final response between 300 and 699."""
+    async def reject(
+        self, status: int = 486, reason: str | None = None, *, retry_after: int | None = None
+    ) -> None:
+        """Refuse the call with a final response between 300 and 699.
+
+        Parameters
+        ----------
+        retry_after
+            Seconds after which the caller may try again (RFC 3261 section 20.33).
+        """
         if not 300 <= status <= 699:
             raise UsageError(f"reject with a status between 300 and 699, not {status}")
+        if retry_after is not None and retry_after < 0:
+            raise UsageError("retry_after is a number of seconds")
         self._check_waiting()
-        self._refuse(status, reason)
+        headers = (("Retry-After", str(retry_after)),) if retry_after is not None else ()
+        self._refuse(status, reason, headers)
 
     async def redirect(self, *contacts: str | tuple[str, float], status: int = 302) -> None:
         """Send the caller elsewhere (RFC 3261 section 21.3).

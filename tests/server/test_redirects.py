@@ -181,6 +181,17 @@ def test_a_peer_that_says_when_to_ask_again_is_heard() -> None:
     """RFC 3261 section 20.33: a comment and parameters may follow the seconds."""
 
     async def story(two: Two) -> None:
+        @two.b.on_invite
+        async def busy(call: rtpmix.IncomingCall) -> None:
+            if call.target == "busy":
+                await call.reject(486, retry_after=120)
+            else:
+                leg = await call.answer()
+                await leg.closed()
+
+        with pytest.raises(rtpmix.CallFailed) as failed:
+            await two.a.invite(f"sip:busy@{B}")
+        assert (failed.value.status, failed.value.retry_after) == (486, 120)
         await two.a.invite(f"sip:bob@{B}")
         with pytest.raises(rtpmix.CallFailed) as failed:
             await two.a.invite(f"sip:bob@{B}")
