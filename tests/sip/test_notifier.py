@@ -9,7 +9,6 @@ import pytest
 from rtpmix.errors import UsageError
 from rtpmix.sip.message import Request, Response, respond
 from rtpmix.sip.notifier import NotifierLimits
-from rtpmix.sip.subscribe import read_event
 from tests.sip.agents import LIVE, Bob, raw
 
 PACKAGES = {"dialog": "application/dialog-info+xml", "presence": "application/pidf+xml"}
@@ -295,9 +294,26 @@ def test_a_subscribe_in_a_call_can_only_be_for_its_refer(event: str, status: int
     assert [e.over for e in watched.events("SubscriptionRefreshed")] == [True] * (status == 200)
 
 
-def test_only_a_refer_in_an_answered_call_makes_a_subscription() -> None:
+def test_a_refer_outside_of_a_call_makes_a_dialog_for_its_notifies() -> None:
+    """RFC 3515 section 2.4.4, as RFC 4538 uses it."""
     watched = Watched()
     watched.ask("REFER", headers="Refer-To: <sip:c@192.0.2.3>")
-    with pytest.raises(UsageError, match="answered call"):
+    assert watched.notifier.refusal_of_refer(watched.told[-1]) is None
+    number = watched.notifier.accept_refer(watched.told[-1], "message/sipfrag", 60, watched.now)
+    watched.notifier.end(number, "noresource", watched.now, lambda version: b"SIP/2.0 200 OK\r\n")
+    watched.drain()
+    (notify,) = watched.notifies
+    assert notify.headers.get("Event") == "refer"
+    assert notify.to.tag == "alice1"
+    watched.reply()
+    assert watched.agent.snapshot()["subscriptions"] == watched.agent.snapshot()["dialogs"] == 0
+
+
+def test_a_refer_without_a_contact_can_not_be_told_of_anything() -> None:
+    watched = Watched()
+    watched.ask("REFER", headers="Refer-To: <sip:c@192.0.2.3>", contact=None)
+    refusal = watched.notifier.refusal_of_refer(watched.told[-1])
+    assert refusal is not None
+    assert refusal.status == 400
+    with pytest.raises(UsageError, match="Contact"):
         watched.notifier.accept_refer(watched.told[-1], "message/sipfrag", 60, watched.now)
-    assert read_event(watched.told[-1].message) is None
