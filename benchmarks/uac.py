@@ -78,6 +78,7 @@ class Caller:
         self.socket.connect(server)
         self.socket.setblocking(False)
         self.calls: list[LoadCall] = []
+        self._under_way: dict[int, LoadCall] = {}  # those that may have to say something again
         self.retransmissions = 0
         host, port = self.socket.getsockname()
         self._here = f"{host}:{port}".encode()
@@ -94,6 +95,7 @@ class Caller:
     def invite(self, call: LoadCall) -> None:
         """Begin a call."""
         call.state = CallState.INVITING
+        self._under_way[call.index] = call
         call.began = monotonic()
         call.resend_at = call.began + call.interval
         self._send(self._invite_text(call))
@@ -101,6 +103,7 @@ class Caller:
     def bye(self, call: LoadCall) -> None:
         """End a call that is up."""
         call.state = CallState.LEAVING
+        self._under_way[call.index] = call
         call.interval = RETRANSMIT_S
         call.resend_at = monotonic() + call.interval
         self._send(self._request(b"BYE", call, 2))
@@ -123,8 +126,11 @@ class Caller:
         """Repeat what got no answer; return the calls that are given up."""
         now = monotonic()
         given_up: list[Change] = []
-        for call in self.calls:
-            if call.state not in (CallState.INVITING, CallState.LEAVING) or now < call.resend_at:
+        for call in list(self._under_way.values()):
+            if call.state not in (CallState.INVITING, CallState.LEAVING):
+                del self._under_way[call.index]
+                continue
+            if now < call.resend_at:
                 continue
             if now - call.began > GIVE_UP_S and call.state is CallState.INVITING:
                 call.state, call.status = CallState.FAILED, 408

@@ -54,6 +54,10 @@ class EngineHost:
         """Return a leg's counters; see `MediaHost.leg_stats`."""
         return self._engine.leg_stats(leg)
 
+    def beat_counts(self) -> tuple[int, int]:
+        """Return the beats, and the late ones; see `MediaHost.beat_counts`."""
+        return self._media.beats, self._media.late_beats
+
     def snapshot(self) -> dict[str, Any]:
         """Return counts; see `MediaHost.snapshot`."""
         return self._media.snapshot()

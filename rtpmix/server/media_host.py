@@ -65,5 +65,11 @@ class MediaHost(Protocol):
     def leg_stats(self, leg: int) -> LegStats | None:
         """Return a leg's counters; None when it isn't open."""
 
+    def beat_counts(self) -> tuple[int, int]:
+        """Return how many beats there were, and how many of them came late by a whole beat.
+
+        Both are in `snapshot`, too; this is for those who look many times a second.
+        """
+
     def snapshot(self) -> dict[str, Any]:
         """Return counts: legs, bridges, ticks, late ticks and their histogram, packets, errors."""

@@ -23,8 +23,8 @@ from ..sdp.negotiation import (
 )
 from ..sip.flow import Address
 from ..sip.routing import is_ip_literal
+from .local_addresses import address_towards, is_wildcard
 from .media_host import MediaHost
-from .sip_shell import address_towards, is_wildcard
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..config import Config
+from ..sip.backlog import Backlog
 from ..sip.flow import Flow
 from ..sip.message import Request
 from ..sip.overload import Admission
@@ -16,9 +17,11 @@ INTERVAL_S = 0.1  # between two looks
 class Overload:
     """Admission for one server; `start` begins to watch."""
 
-    def __init__(self, config: Config, host: MediaHost) -> None:
+    def __init__(self, config: Config, host: MediaHost, backlog: Backlog) -> None:
         self.admission = Admission(config.requests_per_source, config.trusted_networks)
         self._host = host
+        self._backlog = backlog
+        self._seen = (0, 0)  # read, and refused for waiting too long, when last looked at
         self._loop = asyncio.get_running_loop()
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -26,7 +29,7 @@ class Overload:
 
     def start(self) -> None:
         """Begin to watch."""
-        self._beats = self._count_beats()
+        self._beats = self._host.beat_counts()
         self._arm()
 
     def stop(self) -> None:
@@ -38,9 +41,20 @@ class Overload:
         """Tell whether to look at a datagram from a host."""
         return self.admission.hears(host, self._loop.time())
 
+    def pauses(self, host: str) -> int | None:
+        """Return the Retry-After with which to refuse a new call unread, or None."""
+        return self.admission.refuses("INVITE", host, self._loop.time())
+
     def refuses(self, request: Request, flow: Flow, now: float) -> int | None:
-        """Return the Retry-After with which to refuse a request outside of a call, or None."""
-        return self.admission.refuses(request.method, flow.remote[0], now)
+        """Return the Retry-After with which to refuse a request outside of a call, or None.
+
+        New calls over UDP have been asked about before they were read; see `pauses`.
+        """
+        return self.admission.refuses(request.method, flow.remote[0], now, queued=False)
+
+    def snapshot(self) -> dict[str, float]:
+        """Count what was refused and dropped."""
+        return self.admission.snapshot()
 
     def _arm(self) -> None:
         self._due = self._loop.time() + INTERVAL_S
@@ -48,11 +62,11 @@ class Overload:
 
     def _look(self) -> None:
         late = max(0.0, self._loop.time() - self._due)
-        before, self._beats = self._beats, self._count_beats()
+        before, self._beats = self._beats, self._host.beat_counts()
         beats, late_beats = (now - then for now, then in zip(self._beats, before, strict=True))
         self.admission.load.observe(late, late_beats / beats if beats > 0 else 0.0)
+        read, refused = self._backlog.read, self._backlog.late
+        more_read, more_refused = read - self._seen[0], refused - self._seen[1]
+        self._seen = read, refused
+        self.admission.load.queue_share = more_refused / max(1, more_read + more_refused)
         self._arm()
-
-    def _count_beats(self) -> tuple[int, int]:
-        counts = self._host.snapshot()
-        return int(counts.get("ticks", 0)), int(counts.get("late_ticks", 0))

@@ -128,8 +128,9 @@ class Server(Policies):
         shell = SipShell(board.agent, board.on_sip, streams)
         shell.on_flow_closed = board.flow_closed
         board.directory.proved = streams.peer_identities
-        overload = self._overload = Overload(self.config, host)
+        overload = self._overload = Overload(self.config, host, shell.backlog)
         shell.hears = overload.hears
+        shell.pauses = overload.pauses
         board.agent.admit_by(overload.refuses)
         try:
             await self._load_locations(board)
@@ -379,6 +380,7 @@ class Server(Policies):
             "handlers": len(board.handlers),
             "sip": board.agent.snapshot(),
             "sip_unsent": board.open_shell.unsent,
+            "sip_udp": board.open_shell.snapshot(),
             "streams": board.open_shell.streams.snapshot(),
             "certificates": self._certificates.snapshot() if self._certificates else {},
             "media": board.host.snapshot(),
@@ -386,7 +388,7 @@ class Server(Policies):
             "recording": board.recorders.snapshot(),
             "logins": board.directory.snapshot(),
             "trunks": board.trunks.snapshot(),
-            "overload": self._overload.admission.snapshot() if self._overload else {},
+            "overload": self._overload.snapshot() if self._overload else {},
         }
 
     def _started(self) -> Switchboard:

@@ -7,89 +7,25 @@ hands out its events, and arms one timer for its next deadline.  Nothing else do
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import socket
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Any, cast
 
 from ..errors import UsageError
+from ..sip.backlog import Backlog
 from ..sip.events import AliasOffered, Event, StreamBroken
 from ..sip.flow import Address, Flow, Outgoing
+from ..sip.overload import RETRY_AFTER
+from ..sip.peek import is_new_call
 from ..sip.user_agent import UserAgent
 from ..transports import Listen
+from .local_addresses import LocalAddresses, is_wildcard
 from .sip_stream import Progress, StreamTransports
+from .udp import Datagrams, open_datagrams
 
 logger = logging.getLogger(__name__)
 
-RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes: a burst of INVITEs must survive one slow tick of the loop
-
-
-@lru_cache(maxsize=64)  # of this machine's own addresses
-def is_wildcard(host: str) -> bool:
-    """Return True for 0.0.0.0 and ::."""
-    return ipaddress.ip_address(host).is_unspecified
-
-
-def address_towards(remote: Address, fallback: str | None = None) -> str:
-    """Return the local address from which this machine would reach ``remote``; sends nothing."""
-    family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
-    if fallback is None:
-        fallback = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((remote[0], remote[1] or 9))
-        except OSError:
-            return fallback
-        return str(probe.getsockname()[0])
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    # A machine reaches each address of its own from that same address.
-    return address_towards((host, 0), "") == host
-
-
-def _ipv6_only(address: Address) -> socket.socket:
-    """Bind a datagram socket of IPv6 alone: 0.0.0.0 may have the same port beside it."""
-    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    try:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """One UDP listener."""
-
-    def __init__(self, shell: SipShell) -> None:
-        self._shell = shell
-        self.transport: asyncio.DatagramTransport | None = None
-        self.local: Address = ("", 0)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Python 3.11's own class is a DatagramTransport in all but name.
-        self.transport = cast(asyncio.DatagramTransport, transport)
-        self.local = transport.get_extra_info("sockname")[:2]
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._shell.datagram_received(data, addr[:2], self.local)
-
-    def error_received(self, exc: Exception) -> None:
-        # An ICMP error names no request; the transaction's own timer decides (RFC 3261 18.4 would
-        # allow an earlier failure, but anybody can send an ICMP error).
-        logger.debug("UDP socket reported %r", exc)
+NEW_AT_ONCE = 16  # new calls that are read before everything else has its turn
+REFUSED_AT_ONCE = 256  # the same for those that are refused unread
 
 
 class SipShell:
@@ -114,16 +50,20 @@ class SipShell:
         self.agent = agent
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
-        self._datagrams: list[_Datagrams] = []
+        self._datagrams: list[Datagrams] = []
+        self.backlog = Backlog()
+        self._serving = False  # the backlog, at the loop's next turn
         self.streams = streams or StreamTransports(self._loop)
         self.streams.user = self
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._pumping = False
         self._closed = False
-        self._towards: dict[Address, str] = {}
+        self._local = LocalAddresses()
         self.unsent = 0
         self.hears: Callable[[str], bool] = lambda host: True
+        # Given the host of a new call: the Retry-After to refuse it with, unread, or None.
+        self.pauses: Callable[[str], int | None] = lambda host: None
         self.on_flow_closed: Callable[[Flow], None] = lambda flow: None
 
     # ----------------------------------------------------------------- listening
@@ -142,21 +82,15 @@ class SipShell:
 
     async def _listen(self, listen: Listen) -> None:
         if listen.transport == "UDP":
-            address = (listen.host, listen.port)
-            place: dict[str, Any] = {"local_addr": address}
-            if listen.host == "::":
-                place = {"sock": _ipv6_only(address)}
-            _, protocol = await self._loop.create_datagram_endpoint(
-                lambda: _Datagrams(self), **place
-            )
-            self._datagrams.append(protocol)
+            place = (listen.host, listen.port)
+            self._datagrams.append(await open_datagrams(self._loop, place, self._take, self._serve))
         else:
             await self.streams.listen(listen)
 
     @property
     def addresses(self) -> list[Listen]:
         """Where the shell listens, with the ports really bound."""
-        udp = [Listen("UDP", *protocol.local) for protocol in self._datagrams]
+        udp = [Listen("UDP", *datagrams.local) for datagrams in self._datagrams]
         return udp + self.streams.local
 
     @property
@@ -190,29 +124,63 @@ class SipShell:
         for listen in self.addresses:
             if listen.port != port or (":" in listen.host) != (":" in host):
                 continue
-            if listen.host == host or (is_wildcard(listen.host) and _is_this_machine(host)):
+            if listen.host == host:
+                return True
+            if is_wildcard(listen.host) and self._local.has(host, self._loop.time()):
                 return True
         return False
 
     def _advertised(self, local: Address, remote: Address) -> Address:
         if not is_wildcard(local[0]):
             return local
-        host = self._towards.get(remote)
-        if host is None:
-            if len(self._towards) > 10_000:  # a cache; peers choose their addresses
-                self._towards.clear()
-            host = self._towards[remote] = address_towards(remote)
+        host = self._local.towards(remote, self._loop.time())
         return (host, local[1])
 
     # ------------------------------------------------------------------- network
 
     def datagram_received(self, data: bytes, source: Address, local: Address) -> None:
         """Take one datagram from a listener."""
+        self._take(data, source, local)
+        self._serve()
+
+    def _take(self, data: bytes, source: Address, local: Address) -> None:
+        """Read a datagram at once, unless it brings a new call: then `_serve` does."""
         if not self.hears(source[0]):
+            return
+        # A CANCEL must not overtake its INVITE.
+        if is_new_call(data) or (len(self.backlog) and data.startswith(b"CANCEL ")):
+            self.backlog.add(data, source, local, self._loop.time())
             return
         flow = Flow("UDP", source, self._advertised(local, source))
         self.agent.receive_datagram(data, flow, self._loop.time())
         self.pump()
+
+    def _serve(self) -> None:
+        """Read some of the new calls that wait; the others when everything else has had a turn."""
+        room = REFUSED_AT_ONCE
+        while room > 0 and (found := self.backlog.next(now := self._loop.time())) is not None:
+            (_, data, source, local), late = found
+            flow = Flow("UDP", source, self._advertised(local, source))
+            pause = None
+            if data.startswith(b"INVITE "):
+                pause = self.pauses(source[0])
+                if pause is None and (late or self.agent.is_full):
+                    pause = RETRY_AFTER
+            if pause is None:
+                room -= REFUSED_AT_ONCE // NEW_AT_ONCE
+                self.agent.receive_datagram(data, flow, now, admitted=True)
+            else:
+                room -= 1
+                self.agent.refuse_unread(data, flow, now, pause)
+            self.pump()
+        if len(self.backlog) and not self._serving and not self._closed:
+            self._serving = True
+            self._loop.call_soon(self._serve_on)
+
+    def _serve_on(self) -> None:
+        self._serving = False
+        if not self._closed:
+            self._serve()
 
     def stream_received(self, data: bytes, flow: Flow) -> Progress:
         """Take bytes from a connection."""
@@ -271,13 +239,13 @@ class SipShell:
         if flow.transport != "UDP":
             self.streams.send(flow, outgoing.data)
             return
-        for protocol in self._datagrams:
-            if protocol.transport is None or protocol.local[1] != flow.local[1]:
+        for datagrams in self._datagrams:
+            local = datagrams.local
+            if local[1] != flow.local[1] or (":" in local[0]) != (":" in flow.remote[0]):
                 continue
-            if (":" in protocol.local[0]) != (":" in flow.remote[0]):
-                continue
-            if protocol.local[0] == flow.local[0] or is_wildcard(protocol.local[0]):
-                protocol.transport.sendto(outgoing.data, flow.remote)
+            if local[0] == flow.local[0] or is_wildcard(local[0]):
+                if not datagrams.send(outgoing.data, flow.remote):
+                    self.unsent += 1
                 return
         self.unsent += 1
 
@@ -295,13 +263,17 @@ class SipShell:
         self.agent.advance(self._loop.time())
         self.pump()
 
+    def snapshot(self) -> dict[str, float]:
+        """Count what came over UDP: the new calls that wait, and what never got to be read."""
+        lost = sum(datagrams.lost() for datagrams in self._datagrams)
+        return {**self.backlog.snapshot(), "kernel_dropped": lost}
+
     async def close(self) -> None:
         """Close every socket; what was queued for sending goes out first."""
         self.pump()
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for protocol in self._datagrams:
-            if protocol.transport is not None:
-                protocol.transport.close()
+        for datagrams in self._datagrams:
+            datagrams.close()
         await self.streams.close()

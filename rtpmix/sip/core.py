@@ -81,6 +81,10 @@ class Core:
         self.stream_for: StreamFor | None = None  # None: datagrams stay datagrams
         self._number = 0
         self._tag_key = token().encode()[:64]
+        # Every tag that is given without state begins with it: so the ACK for a refusal, which
+        # belongs to nothing, is known without being read.
+        self._tag_mark = hashlib.blake2b(b"mark", key=self._tag_key, digest_size=6).hexdigest()
+        self.refusal_mark = f"tag={self._tag_mark}".encode()
         allow = ("Allow", ", ".join(config.methods))
         supported = ("Supported", ", ".join(config.options))
         packages = ("Recv-Info", ", ".join(config.info_packages))
@@ -293,11 +297,15 @@ class Core:
 
     def stateless_tag(self, request: Request) -> str:
         """Return the same unguessable To tag for every copy of one request (section 8.2.7)."""
-        text = f"{request.via.branch}\n{request.headers.get('Call-ID')}"
+        return self.tag_without_state(request.via.branch, request.headers.get("Call-ID"))
+
+    def tag_without_state(self, branch: str | None, call_id: str | None) -> str:
+        """Return what `stateless_tag` does, from the two values that it rests on."""
+        text = f"{branch}\n{call_id}"
         digest = hashlib.blake2b(
             text.encode("utf-8", "surrogateescape"), key=self._tag_key, digest_size=8
         )
-        return digest.hexdigest()
+        return self._tag_mark + digest.hexdigest()
 
     def refuse(
         self,

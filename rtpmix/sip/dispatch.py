@@ -6,7 +6,16 @@ from .core import Core, DialogUsage
 from .dialog import Dialog
 from .events import AliasOffered
 from .flow import Flow
-from .message import MessageError, Request, Response, mark_received, parse_message, respond
+from .message import (
+    MessageError,
+    Request,
+    Response,
+    mark_received,
+    marked_via,
+    parse_message,
+    respond,
+)
+from .peek import peek_invite
 from .pending import PendingRequest
 from .refusal import options_answer, refusal_of
 from .routing import SECURE_PORT, response_flow
@@ -32,8 +41,14 @@ class Dispatcher:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def receive(self, data: bytes, flow: Flow, now: float) -> None:
-        """Take one whole message; whatever it is, nothing is raised."""
+    def receive(self, data: bytes, flow: Flow, now: float, *, admitted: bool = False) -> None:
+        """Take one whole message; whatever it is, nothing is raised.
+
+        Parameters
+        ----------
+        admitted
+            A new call has been let in already; `Core.admit` is not asked again.
+        """
         core = self._core
         core.counters["received"] += 1
         try:
@@ -43,7 +58,7 @@ class Dispatcher:
             return
         if isinstance(message, Request):
             mark_received(message, flow.remote)
-            self._receive_request(message, flow, now)
+            self._receive_request(message, flow, now, admitted)
         elif len(message.vias) > 1 or not self._answered(message, flow, now):
             # More than one Via: misrouted (section 8.1.3.3). No transaction: RFC 6026 section 8.9.
             core.counters["stray_responses"] += 1
@@ -67,6 +82,51 @@ class Dispatcher:
             request.session = dialog.session
             dialog.session.learn(request)
 
+    def refuse_unread(self, data: bytes, flow: Flow, now: float, pause: int) -> None:
+        """Refuse an INVITE with 503 and Retry-After, reading as little of it as that takes.
+
+        A copy of one that was let in is not refused. What is spelled in an unusual way is read
+        as a whole.
+
+        References
+        ----------
+        RFC 3261 sections 8.2.7 and 21.5.4
+        """
+        core = self._core
+        peeked = peek_invite(data)
+        if peeked is None:
+            self._refuse_read(data, flow, now, pause)
+            return
+        if core.layer.has_server(peeked.key):
+            self.receive(data, flow, now)
+            return
+        core.counters["refused_unread"] += 1
+        core.counters["answered_503"] += 1
+        via = peeked.via
+        response = peeked.response(
+            b"SIP/2.0 503 Service Unavailable",
+            marked_via(via, flow.remote),
+            core.tag_without_state(via.branch, peeked.call_id.decode("ascii")),
+            b"Retry-After: %d\r\n" % pause,
+        )
+        core.layer.transmit(response_flow(via, flow), response)
+
+    def _refuse_read(self, data: bytes, flow: Flow, now: float, pause: int) -> None:
+        core = self._core
+        try:
+            message = parse_message(data)
+        except MessageError as error:
+            self._answer_malformed(error, flow)
+            return
+        if not isinstance(message, Request):
+            return
+        mark_received(message, flow.remote)
+        transaction = core.layer.find_server(message)
+        if message.method != "INVITE" or message.to.tag is not None or transaction is not None:
+            self._receive_request(message, flow, now, admitted=False)
+        else:
+            core.refuse(message, flow, 503, headers=[("Retry-After", str(pause))])
+
     def _answer_malformed(self, error: MessageError, flow: Flow) -> None:
         core, partial = self._core, error.partial
         core.counters["malformed"] += 1
@@ -75,7 +135,7 @@ class Dispatcher:
         mark_received(partial, flow.remote)
         core.refuse(partial, flow, error.status_hint)
 
-    def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
+    def _receive_request(self, request: Request, flow: Flow, now: float, admitted: bool) -> None:
         core, method = self._core, request.method
         transaction = core.layer.find_server(request)
         if transaction is not None:
@@ -100,7 +160,7 @@ class Dispatcher:
             core.refuse(request, flow, refusal.status, refusal.reason, refusal.headers)
         elif tag is None:
             self._offer_alias(request, flow)
-            self._receive_outside(request, flow, now)
+            self._receive_outside(request, flow, now, admitted)
         elif usage is None:
             core.refuse(request, flow, 481)
         elif method != "BYE" and self._is_full():  # a call can always be ended
@@ -108,7 +168,7 @@ class Dispatcher:
         else:
             usage.receive_request(request, flow, now)
 
-    def _receive_outside(self, request: Request, flow: Flow, now: float) -> None:
+    def _receive_outside(self, request: Request, flow: Flow, now: float, admitted: bool) -> None:
         """Take a request without a To tag (section 8.2)."""
         core, method = self._core, request.method
         if method == "OPTIONS":
@@ -119,7 +179,7 @@ class Dispatcher:
             core.refuse(request, flow, 482)
         elif self._is_full():
             core.refuse(request, flow, 503, headers=[_RETRY_AFTER])
-        elif (pause := core.admit(request, flow, now)) is not None:
+        elif not admitted and (pause := core.admit(request, flow, now)) is not None:
             core.refuse(request, flow, 503, headers=[("Retry-After", str(pause))])
         elif method != "INVITE":
             PendingRequest(core, request, flow, None, now)

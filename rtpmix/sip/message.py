@@ -30,6 +30,7 @@ __all__ = [
     "Request",
     "Response",
     "mark_received",
+    "marked_via",
     "parse_message",
     "respond",
 ]
@@ -141,16 +142,21 @@ def mark_received(request: Request, source: tuple[str, int]) -> None:
     ----------
     RFC 3261 section 18.2.1; RFC 3581 section 4
     """
-    via, *others = request.headers.typed("Via", read_vias)
+    first, *others = request.headers.typed("Via", read_vias)
+    via = marked_via(first, source)
+    if via is not first:
+        request.headers.set_first("Via", str(via), [via, *others])
+
+
+def marked_via(via: Via, source: tuple[str, int]) -> Via:
+    """Return a request's topmost Via with what `mark_received` notes in it."""
     parameters = dict(via.parameters)
-    asked = "rport" in parameters
-    if asked:
+    if "rport" in parameters:
         parameters["rport"] = str(source[1])
     elif "received" not in parameters and via.host == source[0]:
-        return
+        return via
     parameters["received"] = source[0]
-    via = Via(via.protocol, via.transport, via.host, via.port, tuple(parameters.items()))
-    request.headers.set_first("Via", str(via), [via, *others])
+    return Via(via.protocol, via.transport, via.host, via.port, tuple(parameters.items()))
 
 
 def _split(data: bytes) -> tuple[str, Headers, bytes | None]:

@@ -36,6 +36,7 @@ class LoadController:
 
     def __init__(self) -> None:
         self.level = 0.0  # 0 refuses nobody, 1 everybody
+        self.queue_share = 0.0  # what part of the calls that queue is refused for waiting too long
         self._loop_late_s = 0.0
         self._media_late_share = 0.0
         self._owed = 0.0
@@ -52,9 +53,15 @@ class LoadController:
             if self.level < _STEP_DOWN / 2:
                 self.level = 0.0
 
-    def sheds(self) -> bool:
-        """Tell whether to refuse the next new call."""
-        self._owed += self.level
+    def sheds(self, *, queued: bool = True) -> bool:
+        """Tell whether to refuse the next new call.
+
+        Parameters
+        ----------
+        queued
+            It waits in a `Backlog`, which does its part; others share the fate of those in there.
+        """
+        self._owed += self.level if queued else max(self.level, self.queue_share)
         if self._owed < 1.0:
             return False
         self._owed -= 1.0
@@ -93,7 +100,7 @@ class Admission:
         self._counts["flood_dropped"] += 1
         return False
 
-    def refuses(self, method: str, host: str, now: float) -> int | None:
+    def refuses(self, method: str, host: str, now: float, *, queued: bool = True) -> int | None:
         """Return the Retry-After with which to refuse a request outside of a call, or None.
 
         Load sheds new calls alone: a phone that can't register would only try the harder.
@@ -101,7 +108,7 @@ class Admission:
         if not self.is_trusted(host) and not self._requests.take(host, now):
             self._counts["flood_refused"] += 1
             return RETRY_AFTER
-        if method == "INVITE" and self.load.sheds():
+        if method == "INVITE" and self.load.sheds(queued=queued):
             self._counts["load_refused"] += 1
             return RETRY_AFTER
         return None

@@ -116,6 +116,10 @@ class TransactionLayer:
         """Return the transaction that a request repeats, acknowledges or (by method) cancels."""
         return self._servers.get(server_key(request, method))
 
+    def has_server(self, key: Hashable) -> bool:
+        """Tell whether there is a server transaction of that `server_key`."""
+        return key in self._servers
+
     def is_merged(self, request: Request) -> bool:
         """Tell whether a request without a To tag is in progress by another way (8.2.2.2)."""
         return merge_key(request) in self._merged

@@ -74,10 +74,13 @@ class UserAgent(CallCommands):
 
     # ------------------------------------------------------------------ the network
 
-    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
+    def receive_datagram(
+        self, data: bytes, flow: Flow, now: float, *, admitted: bool = False
+    ) -> None:
         """Take one datagram.
 
-        Never raises for anything a peer can send: a bad message is answered or counted.
+        Never raises for anything a peer can send: a bad message is answered or counted. What
+        `admit_by` named is not asked of a new call that was ``admitted`` before it was read.
 
         References
         ----------
@@ -86,7 +89,31 @@ class UserAgent(CallCommands):
         if len(data) <= 4 and not data.strip(_KEEP_ALIVE):
             self._core.counters["keep_alives"] += 1
             return
-        self._dispatcher.receive(data, flow, now)
+        if data.startswith(b"ACK ") and self._core.refusal_mark in data:
+            self._core.counters["refusals_acknowledged"] += 1
+            return
+        self._dispatcher.receive(data, flow, now, admitted=admitted)
+
+    def refuse_unread(self, data: bytes, flow: Flow, now: float, pause: int) -> None:
+        """Refuse a datagram that brings a new call, with 503 and ``pause`` as Retry-After.
+
+        It costs far less than reading it. A copy of a call that was let in is not refused, and
+        what turns out to be no new call is taken as usual.
+
+        References
+        ----------
+        RFC 3261 sections 8.2.7 and 21.5.4
+        """
+        self._dispatcher.refuse_unread(data, flow, now, pause)
+
+    @property
+    def is_full(self) -> bool:
+        """True while a new call would be refused for want of room."""
+        core = self._core
+        return (
+            len(core.calls) >= core.config.max_calls
+            or len(core.layer) >= core.config.max_transactions
+        )
 
     def receive_stream(self, data: bytes, flow: Flow, now: float) -> None:
         """Take bytes of the connection ``flow.connection``, however they are cut.
