@@ -19,6 +19,7 @@ MAX_DELTA_SECONDS: Final = 2**32 - 1
 # A phone's Contact and a proxy's Record-Route are the same in every call.
 _REMEMBERED: Final = 1024  # lines
 _LONGEST_REMEMBERED: Final = 256  # characters
+_HOPS: Final = {str(number): number for number in range(1, 256)}
 MALFORMED_EXPIRES: Final = 3600  # seconds; RFC 3261 sections 10.2.1.1 and 20.19
 
 
@@ -42,7 +43,13 @@ def read_from(lines: Sequence[str]) -> NameAddr:
 
 
 def read_to(lines: Sequence[str]) -> NameAddr:
-    return NameAddr.parse(lines[0] if len(lines) == 1 else _single(lines, "To"))
+    line = lines[0] if len(lines) == 1 else _single(lines, "To")
+    if line[-1:] == ">" and len(line) <= _LONGEST_REMEMBERED:  # no tag yet: whom everybody calls
+        return _read_callee(line)
+    return NameAddr.parse(line)
+
+
+_read_callee = lru_cache(maxsize=_REMEMBERED)(NameAddr.parse)
 
 
 def read_call_id(lines: Sequence[str]) -> str:
@@ -53,7 +60,12 @@ def read_call_id(lines: Sequence[str]) -> str:
 
 
 def read_cseq(lines: Sequence[str]) -> CSeq:
-    return CSeq.parse(lines[0] if len(lines) == 1 else _single(lines, "CSeq"))
+    line = lines[0] if len(lines) == 1 else _single(lines, "CSeq")
+    return _read_cseq(line) if len(line) <= _LONGEST_CSEQ else CSeq.parse(line)
+
+
+_LONGEST_CSEQ: Final = 16  # characters, of those that are remembered: 1 INVITE, 2 BYE
+_read_cseq = lru_cache(maxsize=_REMEMBERED)(CSeq.parse)
 
 
 def read_contacts(lines: Sequence[str]) -> list[NameAddr]:
@@ -76,7 +88,8 @@ def _read_line(line: str) -> tuple[NameAddr, ...]:
 def read_max_forwards(lines: Sequence[str]) -> int | None:
     if not lines:
         return None
-    return parse_number(_single(lines, "Max-Forwards"), maximum=255, what="Max-Forwards")
+    line = lines[0] if len(lines) == 1 else _single(lines, "Max-Forwards")
+    return _HOPS.get(line) or parse_number(line, maximum=255, what="Max-Forwards")
 
 
 def read_content_length(lines: Sequence[str]) -> int | None:
@@ -97,7 +110,12 @@ def read_expires(lines: Sequence[str]) -> int | None:
 def read_content_type(lines: Sequence[str]) -> str | None:
     if not lines:
         return None
-    media_type = lines[0].partition(";")[0]
+    return _read_media_type(lines[0][:_LONGEST_REMEMBERED])
+
+
+@lru_cache(maxsize=64)
+def _read_media_type(line: str) -> str:
+    media_type = line.partition(";")[0]
     return "".join(media_type.split()).lower()
 
 

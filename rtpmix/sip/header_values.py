@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import SipParseError
@@ -30,21 +31,33 @@ from .grammar import (
 )
 from .uri import OpaqueUri, SipUri, parse_uri
 
-_VIA = re.compile(
+_HOP = re.compile(  # a Via up to its first semicolon
     rf"([{TOKEN_CHARACTERS}]++[ \t]*+/[ \t]*+[{TOKEN_CHARACTERS}]++)[ \t]*+/[ \t]*+"
-    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+({PORT}))?"
-    rf"({PARAMETERS})[ \t]*+"
+    rf"([{TOKEN_CHARACTERS}]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+({PORT}))?[ \t]*+"
 )
+_PARAMETERS = re.compile(rf"{PARAMETERS}[ \t]*+")
 # name-addr: a display name in quotes or of tokens, then <addr-spec>. Characters beyond ASCII
 # are let through in an unquoted name: many telephones send them, and they are harmless.
-_NAME_ADDR = re.compile(
+_PARTY = (
     rf"(?:({QUOTED_STRING})[ \t]*+|([{TOKEN_CHARACTERS} \t\x80-\U0010ffff]*+))"
-    rf"<([^<>\" \t]++)>({PARAMETERS})[ \t]*+"
+    r"<([^<>\" \t]++)"
 )
+_NAME_ADDR = re.compile(rf"{_PARTY}>({PARAMETERS})[ \t]*+")
+_OPEN_PARTY = re.compile(_PARTY)  # up to the closing bracket
 # Without angle brackets the first semicolon ends the URI, which then has no parameters of its
 # own, and may hold no comma or question mark (RFC 3261 section 20.10).
 _ADDR_SPEC = re.compile(rf"()()([^<>\" \t;,?]++)({PARAMETERS})[ \t]*+")
 _CSEQ = re.compile(rf"([0-9]++)[ \t]++([{TOKEN_CHARACTERS}]++)")
+# What nearly every message has, so that the one value that counts need not be searched for.
+_USUAL_VIA = re.compile(
+    rf"(?:;rport)?;branch=([{TOKEN_CHARACTERS}]++)(?:;received=[0-9.]++|;rport(?:=[0-9]++)?)*"
+)
+_USUAL_TAG = re.compile(rf";tag=([{TOKEN_CHARACTERS}]++)")
+
+# The hops and the parties of one phone are the same in all of its messages. Both bounds together
+# keep what strangers can make us remember small.
+_REMEMBERED = 4096  # of each
+_LONGEST_REMEMBERED = 128  # characters
 
 MAX_SEQUENCE_NUMBER = 2**31 - 1  # RFC 3261 section 8.1.1.5
 
@@ -87,7 +100,7 @@ class Via(_WithParameters):
     RFC 3261 sections 20.42 and 18.2.1; RFC 3581
     """
 
-    __slots__ = ("host", "port", "protocol", "transport")
+    __slots__ = ("_branch", "host", "port", "protocol", "transport")
 
     def __init__(
         self,
@@ -102,20 +115,20 @@ class Via(_WithParameters):
         self.host = host
         self.port = port
         self._parameters = parameters
+        self._branch: str | None = None  # where it has been read already
 
     @classmethod
     def parse(cls, text: str) -> Via:
         """Read one via-parm."""
-        match = _VIA.fullmatch(text)
-        if match is None:
-            raise SipParseError("a Via is malformed", status_hint=400)
-        protocol, transport, host, port, parameters = match.groups()
+        hop, semicolon, _ = text.partition(";")
+        read = _remembered_hop if len(hop) <= _LONGEST_REMEMBERED else _read_hop
         self = cls.__new__(cls)
-        self.protocol = protocol if protocol == "SIP/2.0" else "".join(protocol.split()).upper()
-        self.transport = transport if transport == "UDP" else transport.upper()
-        self.host = check_host(host) if host[-1] in ADDRESS_ENDS else host
-        self.port = int(port) if port else None
-        self._parameters = parameters
+        self.protocol, self.transport, self.host, self.port = read(hop)
+        self._parameters = parameters = text[len(hop) :] if semicolon else ""
+        usual = _USUAL_VIA.fullmatch(parameters)
+        self._branch = usual[1] if usual is not None else None
+        if usual is None and parameters and _PARAMETERS.fullmatch(parameters) is None:
+            raise SipParseError("a Via is malformed", status_hint=400)
         return self
 
     def __str__(self) -> str:
@@ -140,7 +153,7 @@ class Via(_WithParameters):
     @property
     def branch(self) -> str | None:
         """The transaction's identifier."""
-        return find_parameter(self.parameters, "branch")
+        return self._branch or find_parameter(self.parameters, "branch")
 
     @property
     def received(self) -> str | None:
@@ -176,7 +189,7 @@ class NameAddr(_WithParameters):
     RFC 3261 sections 20.10 and 25.1
     """
 
-    __slots__ = ("_name", "uri")
+    __slots__ = ("_name", "_tag", "uri")
     _name: str | None  # a quoted name keeps its quotes until asked for
     uri: SipUri | OpaqueUri
 
@@ -189,15 +202,28 @@ class NameAddr(_WithParameters):
         self._name = None if display_name is None else quote(display_name)
         self.uri = uri
         self._parameters = parameters
+        self._tag: str | None = None  # where it has been read already
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Read a name-addr or an addr-spec with its header parameters."""
+        self = cls.__new__(cls)
+        party, closing, parameters = text.partition(">")
+        if closing and len(party) <= _LONGEST_REMEMBERED:
+            known = _remembered_party(party)
+            usual = _USUAL_TAG.fullmatch(parameters)
+            self._tag = usual[1] if usual is not None else None
+            if known is not None and (
+                usual is not None or not parameters or _PARAMETERS.fullmatch(parameters)
+            ):
+                self._name, self.uri = known
+                self._parameters = parameters
+                return self
         match = _NAME_ADDR.fullmatch(text) or _ADDR_SPEC.fullmatch(text)
         if match is None:
             raise SipParseError("a name and address are malformed", status_hint=400)
         quoted, name, uri, parameters = match.groups()
-        self = cls.__new__(cls)
+        self._tag = None
         self._name = quoted or name or None
         self.uri = parse_uri(uri)
         self._parameters = parameters
@@ -214,7 +240,7 @@ class NameAddr(_WithParameters):
     @property
     def tag(self) -> str | None:
         """The dialog's tag of this party."""
-        return find_parameter(self.parameters, "tag")
+        return self._tag or find_parameter(self.parameters, "tag")
 
     def __str__(self) -> str:
         name = self.display_name
@@ -241,6 +267,32 @@ class NameAddr(_WithParameters):
     def with_tag(self, tag: str) -> NameAddr:
         """Return a copy with that tag."""
         return self.with_parameter("tag", tag)
+
+
+def _read_hop(text: str) -> tuple[str, str, str, int | None]:
+    match = _HOP.fullmatch(text)
+    if match is None:
+        raise SipParseError("a Via is malformed", status_hint=400)
+    protocol, transport, host, port = match.groups()
+    return (
+        protocol if protocol == "SIP/2.0" else "".join(protocol.split()).upper(),
+        transport.upper(),
+        check_host(host) if host[-1] in ADDRESS_ENDS else host,
+        int(port) if port else None,
+    )
+
+
+def _read_party(text: str) -> tuple[str | None, SipUri | OpaqueUri] | None:
+    """Read a name-addr up to its closing bracket; None where that bracket is within quotes."""
+    match = _OPEN_PARTY.fullmatch(text)
+    if match is None:
+        return None
+    quoted, name, uri = match.groups()
+    return quoted or name or None, parse_uri(uri)
+
+
+_remembered_hop = lru_cache(maxsize=_REMEMBERED)(_read_hop)
+_remembered_party = lru_cache(maxsize=_REMEMBERED)(_read_party)
 
 
 class CSeq(NamedTuple):

@@ -25,6 +25,19 @@ T = TypeVar("T")
 
 _LINE_BREAKING = re.compile("[\r\n\x00]")
 
+# Lines that a phone says in every message. Both bounds together keep what strangers can make us
+# remember small.
+_REPEATED = frozenset(
+    (
+        *("Accept", "Allow", "Allow-Events", "Content-Length", "Content-Type", "Max-Forwards"),
+        *("Min-SE", "P-Asserted-Identity", "Record-Route", "Require", "Route", "Server"),
+        *("Session-Expires", "Supported", "User-Agent"),
+    )
+)
+_REMEMBERED = 2048  # lines
+_LONGEST_REMEMBERED = 160  # characters
+_remembered: dict[str, tuple[str, str]] = {}  # the line as it came, and its name and value
+
 
 class Headers:
     """The headers of one message: an ordered map from name to values, in any case or compact form.
@@ -46,24 +59,33 @@ class Headers:
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Headers:
         """Read received header lines, folded or not; `SipParseError` (400) for a bad one."""
-        headers = cls()
-        table = headers._values
+        headers = cls.__new__(cls)
+        table: dict[str, list[str]] = {}
+        headers._values, headers._spelled, headers._parsed = table, {}, {}
         values: list[str] = []
-        known = KNOWN_NAMES
+        known, remembered = KNOWN_NAMES, _remembered
         for line in lines:
-            name, colon, value = line.partition(":")
-            key = known.get(name)
-            if key is None or not colon:
-                if line[:1] in (" ", "\t") and values:
-                    # A folded line goes on with the last value (RFC 3261 section 7.3.1).
-                    values[-1] = (values[-1] + " " + line.strip(" \t")).strip(" \t")
-                    continue
-                key = headers._received_name(name, colon)
+            if line in remembered:
+                key, value = remembered[line]
+            else:
+                name, colon, value = line.partition(":")
+                key = known.get(name, "")
+                if not key or not colon:
+                    if line[:1] in (" ", "\t") and values:
+                        # A folded line goes on with the last value (RFC 3261 section 7.3.1).
+                        values[-1] = (values[-1] + " " + line.strip(" \t")).strip(" \t")
+                        continue
+                    key = headers._received_name(name, colon)
+                value = value.strip(" \t")
+                if key in _REPEATED and len(line) <= _LONGEST_REMEMBERED:
+                    if len(remembered) >= _REMEMBERED:
+                        remembered.clear()
+                    remembered[line] = key, value
             if key in table:
                 values = table[key]
-                values.append(value.strip(" \t"))
+                values.append(value)
             else:
-                values = table[key] = [value.strip(" \t")]
+                values = table[key] = [value]
         return headers
 
     def get(self, name: str) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from ..errors import SipParseError, UsageError
@@ -39,6 +40,8 @@ MAX_MESSAGE: Final = 65535  # bytes, RFC 3261 section 18.1.1
 MAX_HEADER_LINES: Final = 256
 MAX_LINE: Final = 8192  # characters, after unfolding
 
+_SHORT: Final = 2048  # octets: a head that can be cut before its line ends are counted
+_LONGEST_REMEMBERED = 128  # characters, of start lines
 _BARE_NUL = re.compile(r"(?<!\\)\x00")
 _SIP_VERSION = re.compile(r"SIP/[0-9]++\.[0-9]++")
 
@@ -169,12 +172,13 @@ def _split(data: bytes) -> tuple[str, Headers, bytes | None]:
     if not blank_line:
         # Read on, so that a request can be told what is missing.
         head = head.removesuffix(b"\r\n")
-    if head.count(b"\n") > MAX_HEADER_LINES:  # counted first: a list of them takes memory
+    if len(head) > _SHORT and head.count(b"\n") > MAX_HEADER_LINES:
+        # Counted first: a list of them takes memory.
         raise SipParseError(f"more than {MAX_HEADER_LINES} header lines")
     text = head.decode("utf-8", ENCODING_ERRORS)
-    start_line, *lines = text.split("\r\n")
-    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
-        raise SipParseError("a line end is not CRLF")
+    start_line, *lines = _cut_lines(text)
+    if len(lines) > MAX_HEADER_LINES:
+        raise SipParseError(f"more than {MAX_HEADER_LINES} header lines")
     if "\x00" in text and _BARE_NUL.search(text):
         raise SipParseError("a NUL stands outside a quoted pair")
     headers = Headers.from_lines(lines)
@@ -183,13 +187,35 @@ def _split(data: bytes) -> tuple[str, Headers, bytes | None]:
     return start_line, headers, body if blank_line else None
 
 
+def _cut_lines(text: str) -> list[str]:
+    """Cut a head at its line ends, all of which are CRLF."""
+    if len(text) <= _SHORT:
+        lines = text.splitlines()  # more than twice as fast as split
+        # It also cuts at CR, LF and rarer characters: then line ends are not two characters each.
+        if len(text) == sum(map(len, lines)) + 2 * len(lines) - 2:
+            return lines
+    lines = text.split("\r\n")
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+        raise SipParseError("a line end is not CRLF")
+    return lines
+
+
 def _start_request(line: str, headers: Headers) -> Request:
     """Make a request of its start line as far as it can be read."""
+    read = _remembered_start if len(line) <= _LONGEST_REMEMBERED else _read_start
+    method, uri = read(line)
+    return Request(method, uri, headers)
+
+
+def _read_start(line: str) -> tuple[str, str]:
     method, _, rest = line.partition(" ")
     uri, _, version = rest.rpartition(" ")
     if not is_token(method) or (version != "SIP/2.0" and " SIP/" not in line.upper()):
         raise SipParseError("a start line is neither a request's nor a response's")
-    return Request(method, uri, headers)
+    return method, uri
+
+
+_remembered_start = lru_cache(maxsize=1024)(_read_start)
 
 
 def _check_request(request: Request, line: str) -> None:

@@ -137,7 +137,8 @@ class Request(Message):
     __slots__ = ("_request_uri", "method", "session", "uri")
 
     def __init__(self, method: str, uri: str, headers: Headers, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+        self.headers = headers
+        self.body = body
         self.method = method
         self.uri = uri
         self._request_uri: SipUri | OpaqueUri | None = None
