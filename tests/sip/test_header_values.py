@@ -153,3 +153,53 @@ def test_lists_may_be_cut_into_lines_anywhere() -> None:
         parse_name_addr_list(["<sip:a@b>,,<sip:c@d>"])
     with pytest.raises(SipParseError):
         parse_via_list(["SIP/2.0/UDP a,"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "branch"),
+    [
+        (";branch=z9hG4bKa", "z9hG4bKa"),
+        (";rport;branch=z9hG4bKa;received=192.0.2.1;rport=5", "z9hG4bKa"),
+        (";Branch=first;branch=second", "first"),
+        (";branch=first;branch=second", "first"),
+        (' ; branch = "z9hG4bKa"', "z9hG4bKa"),
+        (';x=";branch=no";branch=yes', "yes"),
+        (";branch", ""),
+        (";xbranch=a", None),
+        ("", None),
+    ],
+)
+def test_a_branch_is_the_same_however_it_is_found(parameters: str, branch: str | None) -> None:
+    for _ in range(2):  # the second time from memory
+        via = Via.parse(f"SIP/2.0/UDP 192.0.2.1:5060{parameters}")
+        assert via.branch == via.parameter("branch") == branch
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "tag"),
+    [
+        ("<sip:a@b>;tag=x", None, "x"),
+        ('"a>b" <sip:a@b>;tag=x', "a>b", "x"),
+        ('"a\\"> <b" <sip:a@b>;x=">";tag=y', 'a"> <b', "y"),
+        ("<sip:a@b>;TAG=x;tag=y", None, "x"),
+        ("A <sip:a@b> ; tag = x", "A", "x"),
+        ("sip:a@b;tag=x", None, "x"),
+        ("<sip:a@b;tag=no>", None, None),
+    ],
+)
+def test_a_party_is_the_same_however_it_is_found(
+    text: str, name: str | None, tag: str | None
+) -> None:
+    for _ in range(2):
+        party = NameAddr.parse(text)
+        assert (party.display_name, party.tag, party.parameter("tag")) == (name, tag, tag)
+        assert str(party.uri).startswith("sip:a@b")
+
+
+@pytest.mark.parametrize(
+    "text", ["<sip:a@b>x", "<sip:a@b>;;", "<sip:a@b>>", '"<sip:a@b>', "<a>;=x"]
+)
+def test_what_is_no_party_stays_none_when_asked_again(text: str) -> None:
+    for _ in range(2):
+        with pytest.raises(SipParseError):
+            NameAddr.parse(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtpmix.errors import SipParseError, UsageError
+from rtpmix.sip import headers as headers_module
 from rtpmix.sip.headers import Headers, canonical_name
 
 LINES = [
@@ -148,3 +149,12 @@ def test_lines_are_copied_as_they_are() -> None:
     copied.copy_lines(received, "To")
     copied.copy_lines(received, "From")
     assert list(copied.items()) == [("To", '"\\\x00" <sip:a@b>')]
+
+
+def test_lines_that_strangers_repeat_are_not_kept_for_ever() -> None:
+    for number in range(3 * headers_module._REMEMBERED):
+        Headers.from_lines([f"Allow: X{number}", f"Supported: {'y' * 500}{number}"])
+    assert len(headers_module._remembered) <= headers_module._REMEMBERED
+    assert all(len(line) <= 160 for line in headers_module._remembered)
+    again = Headers.from_lines(["Allow: A", "Allow: A", " , B", "Allow: A"])
+    assert again.lines("Allow") == ["A", "A , B", "A"]
