@@ -352,7 +352,9 @@ def test_what_one_reader_does_to_a_list_of_contacts_no_other_sees() -> None:
 @pytest.mark.parametrize("break_", ["\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029"])
 def test_only_crlf_ends_a_line(break_: str) -> None:
     """RFC 3261 section 7: what other texts take for the end of a line is part of a value."""
-    message = parse_message(raw("OPTIONS", headers=f"Subject: a{break_}Evil: b"))
+    message = parse_message(
+        raw("OPTIONS", headers="Subject: a|Evil: b").replace(b"|", break_.encode())
+    )
     assert message.headers.get("Subject") == f"a{break_}Evil: b"
     assert "Evil" not in message.headers
 
@@ -360,4 +362,4 @@ def test_only_crlf_ends_a_line(break_: str) -> None:
 @pytest.mark.parametrize("break_", ["\r", "\n", "\n\r", "\r\r\n", "\n\n", "\r\x0b\n"])
 def test_a_bare_cr_or_lf_is_refused(break_: str) -> None:
     with pytest.raises(MessageError):
-        parse_message(raw("OPTIONS", headers=f"Subject: a{break_}Evil: b"))
+        parse_message(raw("OPTIONS", headers="Subject: a|Evil: b").replace(b"|", break_.encode()))
