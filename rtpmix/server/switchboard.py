@@ -33,6 +33,7 @@ from .media_events import MediaEvents
 from .media_host import MediaHost
 from .media_session import MediaSession, RtpIdentity
 from .outgoing import OutgoingCall
+from .randomness import PooledRandom
 from .recording import Recorders
 from .registration import Directory
 from .resolver import DnsResolver, Locator, Resolver
@@ -82,7 +83,7 @@ class Switchboard:
         self._waiting: dict[int, IncomingCall | OutgoingCall] = {}
         self._seats = 0
         seeded = config.seed is not None
-        self._random = random.Random(config.seed) if seeded else random.SystemRandom()
+        self._random = random.Random(config.seed) if seeded else PooledRandom()
         self.locator = Locator(resolver or DnsResolver(), self._random)
         self.recorders = Recorders(self)
         secret = self._random.randbytes(32) if seeded else secrets.token_bytes(32)

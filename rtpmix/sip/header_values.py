@@ -133,10 +133,10 @@ class Via(_WithParameters):
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
-        return (
-            f"{self.protocol}/{self.transport} {format_host(self.host)}{port}"
-            f"{format_parameters(self.parameters)}"
-        )
+        parameters = self._parameters
+        if self._branch is None or not isinstance(parameters, str):  # not as usual
+            parameters = format_parameters(self.parameters)
+        return f"{self.protocol}/{self.transport} {format_host(self.host)}{port}{parameters}"
 
     def __repr__(self) -> str:
         return f"<Via {self}>"
@@ -165,6 +165,24 @@ class Via(_WithParameters):
     def rport(self) -> str | None:
         """None where absent, "" where asked for, else the source port (RFC 3581)."""
         return find_parameter(self.parameters, "rport")
+
+    def marked(self, host: str, port: int) -> Via | None:
+        """Return a Via as `message.marked_via` makes it; None where that takes a closer look.
+
+        This is for what nearly all clients write: a branch, and rport without a value or not at
+        all.
+        """
+        text = self._parameters
+        if self._branch is None or not isinstance(text, str) or ";received=" in text:
+            return None
+        if ";rport" not in text:
+            return self if self.host == host else None
+        if ";rport=" in text or text.count(";rport") > 1:
+            return None
+        text = f"{text.replace(';rport', f';rport={port}')};received={host}"
+        via = Via(self.protocol, self.transport, self.host, self.port, text)
+        via._branch = self._branch
+        return via
 
     def with_parameter(self, name: str, value: str | None) -> Via:
         """Return a copy with one parameter set, in its old place if it had one."""

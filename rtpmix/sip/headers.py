@@ -130,7 +130,10 @@ class Headers:
         typed
             What reading the whole header would give now, where the caller has it.
         """
-        key = self._check(name, value)
+        self.replace_first(self._check(name, value), value, typed)
+
+    def replace_first(self, key: str, value: str, typed: Any = None) -> None:
+        """Do what `set_first` does for a canonical name and a value that is known to be good."""
         values = self._values.get(key)
         if not values:
             self._values[key] = [value]

@@ -148,11 +148,14 @@ def mark_received(request: Request, source: tuple[str, int]) -> None:
     first, *others = request.headers.typed("Via", read_vias)
     via = marked_via(first, source)
     if via is not first:
-        request.headers.set_first("Via", str(via), [via, *others])
+        request.headers.replace_first("Via", str(via), [via, *others])
 
 
 def marked_via(via: Via, source: tuple[str, int]) -> Via:
     """Return a request's topmost Via with what `mark_received` notes in it."""
+    quick = via.marked(*source)
+    if quick is not None:
+        return quick
     parameters = dict(via.parameters)
     if "rport" in parameters:
         parameters["rport"] = str(source[1])

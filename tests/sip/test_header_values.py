@@ -6,6 +6,7 @@ import pytest
 
 from rtpmix.errors import SipParseError
 from rtpmix.sip.header_values import CSeq, NameAddr, Via, parse_name_addr_list, parse_via_list
+from rtpmix.sip.message import marked_via
 from rtpmix.sip.uri import OpaqueUri, SipUri
 
 
@@ -173,6 +174,29 @@ def test_a_branch_is_the_same_however_it_is_found(parameters: str, branch: str |
     for _ in range(2):  # the second time from memory
         via = Via.parse(f"SIP/2.0/UDP 192.0.2.1:5060{parameters}")
         assert via.branch == via.parameter("branch") == branch
+
+
+@pytest.mark.parametrize(
+    ("parameters", "marked"),
+    [
+        (";branch=z9hG4bKa;rport", ";branch=z9hG4bKa;rport=5071;received=192.0.2.9"),
+        (";rport;branch=z9hG4bKa", ";rport=5071;branch=z9hG4bKa;received=192.0.2.9"),
+        (";RPORT;branch=z9hG4bKa", ";rport=5071;branch=z9hG4bKa;received=192.0.2.9"),
+        (";branch=z9hG4bKa;rport=1", ";branch=z9hG4bKa;rport=5071;received=192.0.2.9"),
+        (";branch=a;received=1.1.1.1;rport", ";branch=a;received=192.0.2.9;rport=5071"),
+        (";branch=a;rport;rport", ";branch=a;rport=5071;received=192.0.2.9"),
+        (";branch=z9hG4bKa", ";branch=z9hG4bKa;received=192.0.2.9"),
+        ("", ";received=192.0.2.9"),
+    ],
+)
+def test_where_a_request_came_from_is_noted_however_its_via_is_written(
+    parameters: str, marked: str
+) -> None:
+    """RFC 3261 section 18.2.1; RFC 3581 section 4."""
+    via = marked_via(Via.parse(f"SIP/2.0/UDP 192.0.2.1{parameters}"), ("192.0.2.9", 5071))
+    assert str(via) == f"SIP/2.0/UDP 192.0.2.1{marked}"
+    assert via == Via.parse(str(via))
+    assert via.received == "192.0.2.9"
 
 
 @pytest.mark.parametrize(
