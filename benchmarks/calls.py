@@ -3,6 +3,10 @@
 A fixed number of calls is always under way; when one is over the next begins.  So the figure is
 what the server does when it is never idle and never swamped; `retransmissions` shows that, and
 ``server_us_per_call`` is what a call costs the server's processor where others compete for it.
+
+``overload`` offers twice that rate after each run, whatever is answered, and tells what is still
+completed: ``ratio`` of the rates, and ``ratio_per_cpu_s`` of the calls completed in a second that
+the server ran, which other programs on its core do not spoil.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import time
 from statistics import median
 from typing import Any
 
+from benchmarks.overload import offer
 from benchmarks.processes import ServerProcess, pin, usage
 from benchmarks.result import Result
 from benchmarks.uac import Caller, CallState
@@ -27,9 +32,19 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="measured in each run")
     parser.add_argument("--at-once", type=int, default=32, help="calls under way")
+    parser.add_argument("--times", type=float, default=2.0, help="offered in the overload")
     options = parser.parse_args(arguments)
     pin()
-    trials = [trial(options.at_once, options.seconds) for _ in range(options.runs)]
+    trials, swamped = [], []
+    for _ in range(options.runs):
+        best = trial(options.at_once, options.seconds)
+        found = offer(options.times * best["rate"], options.seconds)
+        found["ratio"] = round(found["completed"] / best["rate"], 3)
+        in_a_second = 1e6 / best["server_us_per_call"]
+        found["ratio_per_cpu_s"] = round(found["completed_per_cpu_s"] / in_a_second, 3)
+        trials.append(best)
+        swamped.append(found)
+    swamped.sort(key=lambda found: found["ratio"])
     return Result(
         benchmark="calls",
         unit="calls a second on one core",
@@ -42,6 +57,8 @@ def run(arguments: list[str]) -> Result:
             "server_us_per_call": median(each["server_us_per_call"] for each in trials),
             "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
             "server_waited_pct": median(each["server_waited_pct"] for each in trials),
+            "overload": swamped[len(swamped) // 2],
+            "overload_ratios": [found["ratio"] for found in swamped],
         },
     )
 
