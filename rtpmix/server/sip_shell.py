@@ -25,7 +25,7 @@ from .udp import Datagrams, open_datagrams
 logger = logging.getLogger(__name__)
 
 NEW_AT_ONCE = 16  # new calls that are read before everything else has its turn
-REFUSED_AT_ONCE = 256  # the same for those that are refused unread
+REFUSED_AT_ONCE = 64  # refused unread in that time; more are dropped: refusing is work, too
 
 
 class SipShell:
@@ -157,7 +157,7 @@ class SipShell:
 
     def _serve(self) -> None:
         """Read some of the new calls that wait; the others when everything else has had a turn."""
-        room = REFUSED_AT_ONCE
+        room, refusals = NEW_AT_ONCE, REFUSED_AT_ONCE
         while room > 0 and (found := self.backlog.next(now := self._loop.time())) is not None:
             (_, data, source, local), late = found
             flow = Flow("UDP", source, self._advertised(local, source))
@@ -167,10 +167,13 @@ class SipShell:
                 if pause is None and (late or self.agent.is_full):
                     pause = RETRY_AFTER
             if pause is None:
-                room -= REFUSED_AT_ONCE // NEW_AT_ONCE
-                self.agent.receive_datagram(data, flow, now, admitted=True)
-            else:
                 room -= 1
+                self.agent.receive_datagram(data, flow, now, admitted=True)
+            elif refusals == 0:
+                self.backlog.unanswered += 1  # its caller asks again
+                continue
+            else:
+                refusals -= 1
                 self.agent.refuse_unread(data, flow, now, pause)
             self.pump()
         if len(self.backlog) and not self._serving and not self._closed:

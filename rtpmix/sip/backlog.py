@@ -53,6 +53,7 @@ class Backlog:
         self._overloaded_until = -1.0
         self.repeated = 0  # copies of what waits here already
         self.dropped = 0  # there was no room
+        self.unanswered = 0  # refused without a word, for want of time
         self.late = 0  # waited for too long under overload
         self.read = 0
         self.longest_wait_s = 0.0
@@ -107,5 +108,6 @@ class Backlog:
             "longest_wait_ms": round(1000 * self.longest_wait_s, 1),
             "late_refused": self.late,
             "repeated_dropped": self.repeated,
+            "unanswered": self.unanswered,
             "full_dropped": self.dropped,
         }

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import rtpmix
-from rtpmix.server.sip_shell import NEW_AT_ONCE
+from rtpmix.server.sip_shell import NEW_AT_ONCE, REFUSED_AT_ONCE
 from rtpmix.sip.backlog import STANDING_S, TARGET_S
 from rtpmix.sip.message import Request
 from tests.attacks.attacker import OFFER, SERVER, Attacker, acknowledge, besiege, compose
@@ -151,3 +151,27 @@ def test_a_host_beyond_its_bound_is_refused_unread_however_it_spells_invite() ->
             assert sum(each.status == 486 for each in attacker.responses) <= 15
 
     besiege(story, requests_per_source=10.0)
+
+
+def test_refusing_leaves_time_to_serve() -> None:
+    """Past so many refusals in a turn callers get no answer, and somebody is still served."""
+
+    async def story(server: rtpmix.Server) -> None:
+        @server.on_invite
+        async def busy(call: rtpmix.IncomingCall) -> None:
+            await call.reject(486)
+
+        backlog = server._started().open_shell.backlog
+        async with Attacker() as attacker:
+            now = asyncio.get_running_loop().time()
+            for _ in range(200):
+                backlog.add(invite().to_bytes(), attacker.address, SERVER, now)
+            await asyncio.sleep(STANDING_S + 0.1)
+            take(server, attacker, invite())
+            await asyncio.sleep(0.1)
+            counts = server.snapshot()
+            assert counts["sip"]["refused_unread"] == REFUSED_AT_ONCE
+            assert counts["sip_udp"]["unanswered"] == 200 - REFUSED_AT_ONCE
+            assert counts["sip_udp"]["read"] == 1
+
+    besiege(story, trusted_networks=TRUSTED)
