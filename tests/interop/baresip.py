@@ -15,14 +15,13 @@ import wave
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rtpmix.testing.audio import CLOCK_HZ, Samples, tone
-from tests.interop.processes import free_port, free_sip_port, start, stop
+from tests.interop import hearing
+from tests.interop.news import PATIENCE, News
+from tests.interop.processes import free_port, free_ports, start, stop
 
 MODULES = "/usr/lib/baresip/modules"
 TONE_SECONDS = 120.0  # longer than any test: the file is not repeated
-WAV_HEADER = 44  # bytes
 
 CONFIG = """\
 poll_method epoll
@@ -45,8 +44,15 @@ module sndfile.so
 module_tmp account.so
 module_app ctrl_tcp.so
 module_app menu.so
+module_app contact.so
+module_app presence.so
+module_app mwi.so
 ctrl_tcp_listen 127.0.0.1:{control_port}
 snd_path {directory}
+"""
+TLS = """\
+sip_cafile {ca}
+sip_certificate {certificate}
 """
 
 
@@ -57,6 +63,12 @@ class Baresip:
     ----------
     registrar
         ``host:port`` to register at as `name` with `password`; empty: a phone by its address.
+    transport
+        "udp", "tcp" or "tls", to the registrar and for calls to `address`.
+    ca, certificate
+        For TLS: whom to trust, and the phone's own certificate with its key in one file.
+    watches
+        Address of record of somebody whose presence is subscribed to.
     """
 
     def __init__(
@@ -68,17 +80,25 @@ class Baresip:
         frequency: float,
         registrar: str = "",
         password: str = "",
+        transport: str = "udp",
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        watches: str = "",
     ) -> None:
         self.name = name
         self.frequency = frequency
-        self.port = free_sip_port()
-        self.events: list[dict[str, Any]] = []
+        self.port = free_ports(2).start  # the second one for TLS
+        self.news = News(
+            lambda what: f"{name} did not tell {what}; its log ends:\n{self.log()[-3000:]}"
+        )
+        self._transport = transport
+        self._tls = TLS.format(ca=ca, certificate=certificate) if ca else ""
+        self._watches = watches
         self._program = program
         self._directory = directory
         self._registrar = registrar
         self._password = password
         self._control_port = free_port()
-        self._news = asyncio.Condition()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -86,7 +106,8 @@ class Baresip:
     @property
     def address(self) -> str:
         """The SIP URI to call the phone at directly."""
-        return f"sip:{self.name}@127.0.0.1:{self.port}"
+        port = self.port + (self._transport == "tls")
+        return f"sip:{self.name}@127.0.0.1:{port};transport={self._transport}"
 
     async def start(self) -> None:
         """Start the program and wait until it takes commands."""
@@ -129,23 +150,13 @@ class Baresip:
         """Take the other side back."""
         self._send("resume")
 
-    async def event(self, kind: str, *, within: float = 10.0) -> dict[str, Any]:
+    def transfer(self, target: str) -> None:
+        """Blind transfer: REFER."""
+        self._send("transfer", target)
+
+    async def event(self, kind: str, *, within: float = PATIENCE) -> dict[str, Any]:
         """Wait for an event of the phone that no earlier wait has taken."""
-
-        def found() -> dict[str, Any] | None:
-            return next((event for event in self.events if event.get("type") == kind), None)
-
-        async with self._news:
-            try:
-                await asyncio.wait_for(self._news.wait_for(found), within)
-            except TimeoutError:
-                raise AssertionError(
-                    f"{self.name} did not tell {kind}; its log ends:\n{self.log()[-3000:]}"
-                ) from None
-            event = found()
-            assert event is not None
-            self.events.remove(event)
-            return event
+        return await self.news.take(within=within, type=kind)
 
     def log(self) -> str:
         """Return what the program has printed."""
@@ -153,23 +164,17 @@ class Baresip:
 
     def heard(self) -> Samples:
         """Return everything heard until now; each call has a file, named by its time."""
-        recordings = sorted(self._directory.glob("dump-*-dec.wav"))
-        data = b"".join(recording.read_bytes()[WAV_HEADER:] for recording in recordings)
-        return np.frombuffer(data[: len(data) & ~1], "<i2")
+        return hearing.read_so_far(*sorted(self._directory.glob("dump-*-dec.wav")))
 
     async def listen(self, seconds: float) -> Samples:
         """Wait for that much more audio, and return just what was heard meanwhile."""
-        begin = len(self.heard())
-        wanted = begin + round(seconds * CLOCK_HZ)
-        async with asyncio.timeout(seconds + 10.0):
-            while len(self.heard()) < wanted:  # noqa: ASYNC110 - a file tells nobody
-                await asyncio.sleep(0.05)
-        return self.heard()[begin:wanted]
+        return await hearing.listen(self.heard, seconds)
 
     def _write_files(self) -> None:
         self._directory.mkdir(parents=True)
         (self._directory / "config").write_text(
-            CONFIG.format(
+            self._tls
+            + CONFIG.format(
                 sip_port=self.port,
                 directory=self._directory,
                 clock=CLOCK_HZ,
@@ -177,22 +182,25 @@ class Baresip:
                 control_port=self._control_port,
             )
         )
-        if self._registrar:
-            account = f"<sip:{self.name}@{self._registrar}>;regint=60;auth_user={self.name}"
-            account += f";auth_pass={self._password}"
-        else:
-            account = f"<sip:{self.name}@127.0.0.1:{self.port}>;regint=0"
-        account += ";answermode=auto;audio_codecs=PCMU/8000/1\n"
-        (self._directory / "accounts").write_text(account)
-        (self._directory / "contacts").write_text("")
+        (self._directory / "accounts").write_text(self._account() + "\n")
+        watched = f'"watched" <{self._watches}>;presence=p2p\n' if self._watches else ""
+        (self._directory / "contacts").write_text(watched)
         with wave.open(str(self._directory / "tone.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(CLOCK_HZ)
             file.writeframes(tone(self.frequency, TONE_SECONDS, level_db=-14.0).tobytes())
 
+    def _account(self) -> str:
+        calls = "answermode=auto;audio_codecs=PCMU/8000/1"
+        if not self._registrar:
+            return f"<sip:{self.name}@127.0.0.1:{self.port}>;regint=0;{calls}"
+        login = f"regint=60;auth_user={self.name};auth_pass={self._password};mwi=yes"
+        where = f"{self._registrar};transport={self._transport}"
+        return f"<sip:{self.name}@{where}>;{login};{calls}"
+
     async def _connect(self) -> asyncio.StreamReader:
-        for _ in range(200):
+        for _ in range(600):
             try:
                 reader, self._writer = await asyncio.open_connection(
                     "127.0.0.1", self._control_port
@@ -213,7 +221,5 @@ class Baresip:
             while True:
                 size = int((await reader.readuntil(b":"))[:-1])
                 message = json.loads((await reader.readexactly(size + 1))[:-1])
-                async with self._news:
-                    if message.get("event"):
-                        self.events.append(message)
-                    self._news.notify_all()
+                if message.get("event"):
+                    await self.news.put(message)

@@ -6,16 +6,18 @@ is set a missing program fails, so that nothing can quietly go untested.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 import rtpmix
 from tests.interop.baresip import Baresip
+from tests.interop.pjsua_phone import MODULES, Pjsua
 from tests.interop.sipp import Sipp
 
 
@@ -69,18 +71,10 @@ class Phones:
         self._directory = directory
         self._made: list[Baresip] = []
 
-    async def __call__(
-        self, name: str, frequency: float, *, registrar: str = "", password: str = ""
-    ) -> Baresip:
+    async def __call__(self, name: str, frequency: float, **options: Any) -> Baresip:
         """Start a phone that speaks a tone, answers by itself and records what it hears."""
-        phone = Baresip(
-            self._program,
-            self._directory / name,
-            name=name,
-            frequency=frequency,
-            registrar=registrar,
-            password=password,
-        )
+        folder = self._directory / name
+        phone = Baresip(self._program, folder, name=name, frequency=frequency, **options)
         self._made.append(phone)
         await phone.start()
         return phone
@@ -95,6 +89,35 @@ class Phones:
 async def phones(tmp_path: Path) -> AsyncIterator[Phones]:
     """A maker of baresip softphones."""
     maker = Phones(find_peer("baresip"), tmp_path)
+    yield maker
+    await maker.stop()
+
+
+class PjsuaPhones:
+    """Makes PJSUA2 phones that are ended when the test is over."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._made: list[Pjsua] = []
+
+    async def __call__(self, name: str, frequency: float = 437.0, **options: Any) -> Pjsua:
+        """Start a phone that speaks a tone, answers by itself and records what it hears."""
+        phone = Pjsua(self._directory / name, name=name, frequency=frequency, **options)
+        self._made.append(phone)
+        await phone.start()
+        return phone
+
+    async def stop(self) -> None:
+        """End every phone."""
+        await asyncio.gather(*(phone.stop() for phone in self._made))
+
+
+@pytest.fixture
+async def pjsua(tmp_path: Path) -> AsyncIterator[PjsuaPhones]:
+    """A maker of PJSUA2 phones."""
+    if not (MODULES / "pjsua2").is_dir():
+        absent("PJSUA2 is not installed: make interop-peers")
+    maker = PjsuaPhones(tmp_path)
     yield maker
     await maker.stop()
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-from tests.interop.processes import free_sip_port, is_free, start, stop
+from tests.interop.processes import free_port, is_free, start, stop
 
 CONFIG = Path(__file__).with_suffix(".cfg")
 PATIENCE = 15.0  # seconds
@@ -16,7 +16,7 @@ class Kamailio:
     """A record-routing proxy and registrar, over UDP and TCP."""
 
     def __init__(self, program: str, directory: Path) -> None:
-        self.port = free_sip_port()
+        self.port = free_port()
         self._program = program
         self._directory = directory
         self._process: asyncio.subprocess.Process | None = None

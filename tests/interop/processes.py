@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 
-def free_port(kind: int = socket.SOCK_DGRAM) -> int:
-    """Return a loopback port that nobody uses at this moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+# Below the ports that the kernel gives to whoever asks for any, and to connections going out: one
+# of those could be gone again before a slow program binds it.
+PORTS = range(10_000, 18_000)
+_KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+_given: set[int] = set()
 
 
-def is_free(port: int, kind: int) -> bool:
-    """Say whether a loopback port could be bound."""
+def is_free(port: int, kind: int, address: str = "127.0.0.1") -> bool:
+    """Say whether a port could be bound."""
     with socket.socket(socket.AF_INET, kind) as probe:
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True
 
 
-def free_sip_port() -> int:
-    """Return a loopback port that is free for UDP and TCP alike."""
-    for _ in range(100):
-        port = free_port(socket.SOCK_STREAM)
-        if is_free(port, socket.SOCK_DGRAM):
-            return port
-    raise OSError("no port is free for both UDP and TCP")
+def free_ports(count: int) -> range:
+    """Return consecutive loopback ports, the first one even, free for UDP and TCP alike.
+
+    No port is given twice in one run of the tests.
+    """
+    for _ in range(1000):
+        start = random.randrange(PORTS.start, PORTS.stop - count, 2)
+        ports = range(start, start + count)
+        if _given.isdisjoint(ports) and all(is_free(p, kind) for p in ports for kind in _KINDS):
+            _given.update(ports)
+            return ports
+    raise OSError(f"no {count} ports in a row are free")
+
+
+def free_port() -> int:
+    """Return one such port."""
+    return free_ports(1).start
 
 
 async def start(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rtpmix import Server
 from rtpmix.testing.audio import CLOCK_HZ, Samples, decode_g711, encode_g711, tone
-from tests.interop.processes import free_sip_port, is_free, start, stop
+from tests.interop.processes import free_port, is_free, start, stop
 
 SCENARIOS = Path(__file__).parent / "sipp"
 FRAME = 160  # samples
@@ -76,7 +76,7 @@ class Sipp:
         if scenario.startswith("<"):
             path = directory / "scenario.xml"
             path.write_text(scenario)
-        port = free_sip_port()
+        port = free_port()
         command = [self._program, "-sf", str(path), "-nostdin"]
         command += ["-i", "127.0.0.1", "-p", str(port), "-t", {"udp": "u1", "tcp": "t1"}[transport]]
         command += ["-m", str(calls), "-r", str(rate), "-s", user, "-timeout", "60"]

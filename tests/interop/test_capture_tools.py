@@ -6,7 +6,6 @@ Debian's own packages, unpatched.
 from __future__ import annotations
 
 import base64
-import os
 import random
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from rtpmix.recorder.manifest import Manifest
 from rtpmix.recorder.pcap import scan
 from rtpmix.recorder.track import Kind, Track
 from rtpmix.recorder.vault import open_vault
+from tests.interop.processes import free_ports
 
 FRAMES = 150
 LEGS = {1: ("customer", "PCMU"), 2: ("agent", "PCMA"), 3: ("coach", "PCMU")}
@@ -208,23 +208,6 @@ def test_gstreamer_gets_nothing_with_another_key(
 # ---------------------------------------------------------------------------- ffmpeg
 
 
-def free_port_pair() -> int:
-    """Return an even UDP port that was free with its successor a moment ago."""
-    rng = random.Random(os.getpid())
-    while True:
-        port = rng.randrange(20_000, 30_000) * 2
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtcp,
-        ):
-            try:
-                rtp.bind(("127.0.0.1", port))
-                rtcp.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-
-
 def wait_until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LIMIT
     while not true():
@@ -268,7 +251,7 @@ def test_ffmpeg_decodes_every_audio_track_bit_for_bit(
     play: Callable[[Path, Path, str], subprocess.Popen[bytes]],
 ) -> None:
     """An SDP with a=crypto (RFC 4568), the packets replayed to loopback."""
-    track, port = recorded.track(name), free_port_pair()
+    track, port = recorded.track(name), free_ports(2).start
     number, codec, form = {
         "L16": (96, "L16/8000/1", "s16be"),
         "PCMU": (0, "PCMU/8000", "mulaw"),

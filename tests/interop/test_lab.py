@@ -10,7 +10,7 @@ from pathlib import Path
 
 import rtpmix
 from tests.interop.conftest import Phones
-from tests.interop.processes import free_sip_port, start, stop
+from tests.interop.processes import free_port, start, stop
 from tests.interop.test_who_hears_whom import TONES, check_everybody
 
 CONFIG = """
@@ -60,7 +60,7 @@ async def until_registered(log: Path, names: list[str]) -> None:
 async def test_a_supervisor_dials_in_switches_by_keys_and_the_call_is_sealed(
     phones: Phones, tmp_path: Path
 ) -> None:
-    port = free_sip_port()
+    port = free_port()
     (tmp_path / "lab.toml").write_text(CONFIG.format(port=port))
     socket = str(tmp_path / "control")
     lab = await start(

@@ -12,14 +12,14 @@ import pytest
 
 import rtpmix
 from tests.interop.conftest import Phones
-from tests.interop.processes import start, stop
+from tests.interop.processes import free_ports, start, stop
 from tests.interop.test_who_hears_whom import TONES
 
 TALK_S = 3.0  # in each of the two modes
 PACKETS = 2 * TALK_S / 0.02
 MALFORMED_OR_ERROR = "_ws.malformed || _ws.expert.severity == error || _ws.short"
 LIMIT = 60.0
-RTP = range(18000, 18064)
+RTP = free_ports(64)
 
 
 class Wire:

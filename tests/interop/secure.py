@@ -1,0 +1,54 @@
+"""A server with every transport for phones, and certificates for both sides of TLS."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import rtpmix
+from tests.interop.sipp import server_address
+from tests.server.pki import Authority
+
+USERS = {"alice": "wonderland", "bob": "builder", "carol": "christmas"}
+REALM = "pbx.test"
+
+
+class Certificates:
+    """One authority, and what it signed for the server and for the phones."""
+
+    def __init__(self, folder: Path, *addresses: str) -> None:
+        folder.mkdir()
+        self._authority = Authority(folder)
+        self.ca = self._authority.certificate
+        self.server, self.server_key = self._authority.issue("server", *addresses, REALM)
+        self.phone, self.phone_key = self._authority.issue("phone", *addresses)
+        self.phone_and_key = folder / "phone-and-key.pem"
+        self.phone_and_key.write_bytes(self.phone_key.read_bytes() + self.phone.read_bytes())
+        self.stranger = Authority(folder, "stranger").certificate
+
+    @property
+    def config(self) -> rtpmix.TlsConfig:
+        """Each side has to show the other a certificate."""
+        return rtpmix.TlsConfig(
+            certificate=self.server, key=self.server_key, client_ca=self.ca, trust=self.ca
+        )
+
+
+def with_users_and_tls(
+    config: rtpmix.Config, certificates: Certificates, address: str = "127.0.0.1"
+) -> rtpmix.Config:
+    """Return a configuration with three users who may come by UDP, TCP and TLS."""
+    return dataclasses.replace(
+        config,
+        sip_listen=tuple(f"{transport}:{address}:0" for transport in ("udp", "tcp", "tls")),
+        tls=certificates.config,
+        users=USERS,
+        realm=REALM,
+        require_login=True,
+    )
+
+
+def login(server: rtpmix.Server, user: str, transport: str) -> dict[str, str]:
+    """Return what a phone needs to register: registrar, password and transport."""
+    registrar = server_address(server, transport)
+    return {"registrar": registrar, "password": USERS[user], "transport": transport}
