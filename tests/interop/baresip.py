@@ -46,7 +46,6 @@ module_app ctrl_tcp.so
 module_app menu.so
 module_app contact.so
 module_app presence.so
-module_app mwi.so
 ctrl_tcp_listen 127.0.0.1:{control_port}
 snd_path {directory}
 """
@@ -195,7 +194,7 @@ class Baresip:
         calls = "answermode=auto;audio_codecs=PCMU/8000/1"
         if not self._registrar:
             return f"<sip:{self.name}@127.0.0.1:{self.port}>;regint=0;{calls}"
-        login = f"regint=60;auth_user={self.name};auth_pass={self._password};mwi=yes"
+        login = f"regint=60;auth_user={self.name};auth_pass={self._password}"
         where = f"{self._registrar};transport={self._transport}"
         return f"<sip:{self.name}@{where}>;{login};{calls}"
 

@@ -22,9 +22,10 @@ class Certificates:
         self.ca = self._authority.certificate
         self.server, self.server_key = self._authority.issue("server", *addresses, REALM)
         self.phone, self.phone_key = self._authority.issue("phone", *addresses)
-        self.phone_and_key = folder / "phone-and-key.pem"
-        self.phone_and_key.write_bytes(self.phone_key.read_bytes() + self.phone.read_bytes())
-        self.stranger = Authority(folder, "stranger").certificate
+        self.phone_and_key = _in_one(self.phone, self.phone_key)
+        stranger = Authority(folder, "stranger")
+        self.stranger = stranger.certificate
+        self.stranger_and_key = _in_one(*stranger.issue("burglar", *addresses))
 
     @property
     def config(self) -> rtpmix.TlsConfig:
@@ -32,6 +33,12 @@ class Certificates:
         return rtpmix.TlsConfig(
             certificate=self.server, key=self.server_key, client_ca=self.ca, trust=self.ca
         )
+
+
+def _in_one(certificate: Path, key: Path) -> Path:
+    both = certificate.with_name(f"{certificate.stem}-and-key.pem")
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    return both
 
 
 def with_users_and_tls(
