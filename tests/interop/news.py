@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 10.0  # seconds: only a failing test waits that long
+PATIENCE = 30.0  # seconds: only a failing test waits that long
 
 
 class News:

@@ -36,6 +36,8 @@ def request(
     steps_back: int = 0,
     direction: str = "",
     headers: tuple[str, ...] = (),
+    body: str = "",
+    answering: bool = False,
 ) -> str:
     """Send a request.
 
@@ -49,25 +51,36 @@ def request(
         With the branch of the request that many steps earlier.
     direction
         With an offer or answer of this direction; empty for none.
+    body
+        Instead of a session description; `headers` say of what type it is.
+    answering
+        In a dialog that the other side began: its From is our To, tags and all.
     """
     there = "sip:[service]@[remote_ip]:[remote_port];transport=[transport]"
     target = "[next_url]" if in_dialog else there
     branch = f"[branch-{steps_back}]" if steps_back else "[branch]"
     # The tag of a refusal goes into its ACK; a CANCEL has the To of its INVITE.
     to_tag = "[peer_tag_param]" if in_dialog or method == "ACK" else ""
+    ends = ["From:[$to];tag=[pid]s[call_number]", "To:[$from]"]
     lines = [
         f"{method} {target} SIP/2.0",
         f"Via: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch}",
         *(["[routes]"] if in_dialog else []),
-        "From: <sip:sipp@[local_ip]:[local_port]>;tag=[pid]t[call_number]",
-        f"To: <sip:[service]@[remote_ip]:[remote_port]>{to_tag}",
+        *(
+            ends
+            if answering
+            else [
+                "From: <sip:sipp@[local_ip]:[local_port]>;tag=[pid]t[call_number]",
+                f"To: <sip:[service]@[remote_ip]:[remote_port]>{to_tag}",
+            ]
+        ),
         "Call-ID: [call_id]",
         f"CSeq: {number} {method}",
         CONTACT,
         "Max-Forwards: 70",
         *headers,
     ]
-    return _send(lines, direction, number)
+    return _send(lines, direction, number, body)
 
 
 def response(
@@ -79,6 +92,7 @@ def response(
     direction: str = "",
     contact: str = CONTACT,
     kept: bool = False,
+    headers: tuple[str, ...] = (),
 ) -> str:
     """Answer the request that came last, or the one that was `kept`.
 
@@ -89,19 +103,21 @@ def response(
     method
         Answer another request of the same number and Via: the INVITE that a CANCEL is about.
     """
+    ours = ";tag=[pid]s[call_number]" if tag else ""
     if kept:
-        copied = [f"{name}:[${name.lower()}]" for name in KEPT]
-        lines = [f"SIP/2.0 {status} {reason}", *copied, "Call-ID: [call_id]", contact]
+        copied = [f"{name}:[${name.lower()}]{ours if name == 'To' else ''}" for name in KEPT]
+        lines = [f"SIP/2.0 {status} {reason}", *copied, "Call-ID: [call_id]", contact, *headers]
         return _send(lines, direction, 1)
     lines = [
         f"SIP/2.0 {status} {reason}",
         "[last_Via:]",
         "[last_Record-Route:]",
         "[last_From:]",
-        f"[last_To:]{';tag=[pid]s[call_number]' if tag else ''}",
+        f"[last_To:]{ours}",
         "[last_Call-ID:]",
         f"CSeq: [last_cseq_number] {method}" if method else "[last_CSeq:]",
         contact,
+        *headers,
     ]
     return _send(lines, direction, 1)
 
@@ -126,7 +142,7 @@ def challenge(status: int) -> str:
     return f'  <recv response="{status}" auth="true"/>\n'
 
 
-def keep_request(method: str) -> str:
+def keep_request(method: str, *, target: bool = False) -> str:
     """Receive a request that is answered after other messages have come."""
     names = [name.lower() for name in KEPT]
     found = "".join(
@@ -134,12 +150,13 @@ def keep_request(method: str) -> str:
         for name in KEPT
     )
     reference = f'  <Reference variables="{",".join(names)}"/>\n'
-    return f'  <recv request="{method}"><action>{found}</action></recv>\n{reference}'
+    routes = ' rrs="true"' if target else ""
+    return f'  <recv request="{method}"{routes}><action>{found}</action></recv>\n{reference}'
 
 
-def expect_request(method: str, *, target: bool = False, body: str = "") -> str:
-    """Receive a request."""
-    return _receive(f'request="{method}"', False, target, "", body)
+def expect_request(method: str, *, target: bool = False, header: str = "", body: str = "") -> str:
+    """Receive a request; see `expect`."""
+    return _receive(f'request="{method}"', False, target, header, body)
 
 
 def pause(milliseconds: int) -> str:
@@ -147,8 +164,11 @@ def pause(milliseconds: int) -> str:
     return f'  <pause milliseconds="{milliseconds}"/>\n'
 
 
-def _send(lines: list[str], direction: str, version: int) -> str:
-    body = SDP.format(version=version, direction=direction) if direction else ""
+def _send(lines: list[str], direction: str, version: int, body: str = "") -> str:
+    if direction:
+        body = SDP.format(version=version, direction=direction)
+    elif body:
+        body = f"\n      {body}"
     media_type = ["Content-Type: application/sdp"] if direction else []
     text = "\n      ".join([*lines, *media_type, "Content-Length: [len]"])
     return f"  <send><![CDATA[\n      {text}\n{body}\n  ]]></send>\n"

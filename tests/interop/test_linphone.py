@@ -55,9 +55,7 @@ class Office:
         self._certificates = certificates
         self._made: list[Linphone] = []
 
-    async def phone(
-        self, name: str, transport: str = "udp", *, trusts_us: bool = True
-    ) -> Linphone:
+    async def phone(self, name: str, transport: str = "udp", *, trusts_us: bool = True) -> Linphone:
         """Return a phone that has registered, or one that does not want to."""
         address = self.server.config.media_address
         assert address is not None

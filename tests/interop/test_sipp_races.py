@@ -120,7 +120,7 @@ async def test_bye_meets_bye(server: rtpmix.Server, sipp: Sipp, transport: str) 
         keep_request("BYE"),
         request("BYE", 2, in_dialog=True),
         expect(200),
-        response(200, "OK", kept=True),
+        response(200, "OK", tag=False, kept=True),
     )
     await (await against(server, sipp, transport, scenario)).finish()
     await no_calls_left(server)
@@ -152,7 +152,7 @@ async def test_a_reinvite_that_meets_ours_is_491_and_ours_comes_again(
         expect(100, optional=True),
         expect(491),
         request("ACK", 2, in_dialog=True, steps_back=3),
-        response(491, "Request Pending", kept=True),
+        response(491, "Request Pending", tag=False, kept=True),
         expect_request("ACK"),
         expect_request("INVITE", body="a=sendonly"),
         response(200, "OK", tag=False, direction="recvonly"),
