@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 20
 GUIDED_SECONDS ?= 120
 
-.PHONY: help lab test install format static types unit properties docs fuzz interop rfc clean
+.PHONY: help lab test install format static types unit properties docs fuzz interop peers rfc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -51,8 +51,10 @@ fuzz: $(VENV)/.dev ## hostile input: FUZZ_SECONDS (20) a target, GUIDED_SECONDS 
 	  $(BIN)/python -m pytest tests/fuzz
 
 # Away from CI an absent peer leaves its tests out; in CI it fails (tests/interop/conftest.py).
-interop: $(VENV)/.dev ## against SIPp, baresip, Kamailio, tshark, GStreamer and ffmpeg
+interop: $(VENV)/.dev ## against SIPp, baresip, linphone, PJSUA2, Kamailio, JsSIP, tshark and more
 	@$(BIN)/python -m pytest -rs tests/interop
+
+peers: tests/interop/jssip/node_modules tests/interop/pjsua/modules ## the peers for `interop` that Debian lacks
 
 rfc: $(VENV)/.dev ## write docs/rfc.md anew from the citations in the sources
 	@$(BIN)/python docs/rfc_table.py --write
@@ -60,6 +62,19 @@ rfc: $(VENV)/.dev ## write docs/rfc.md anew from the citations in the sources
 clean: ## remove .venv and everything that was built
 	@rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------ peers for the interop tests
+
+tests/interop/jssip/node_modules: tests/interop/jssip/package-lock.json
+	@npm ci --silent --no-audit --no-fund --prefix tests/interop/jssip
+	touch $@
+
+# Not into .venv: it is under the GPL, and for one test program alone.
+tests/interop/pjsua/modules: tests/interop/pjsua/requirements.txt $(VENV)/.dev
+	@rm -rf $@
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --only-binary :all: \
+	  --require-hashes --target $@ -r $<
+	touch $@
 
 # ------------------------------------------------------------------ the virtual environment
 

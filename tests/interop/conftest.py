@@ -41,7 +41,7 @@ def node() -> str:
     """The path of Node.js, where JsSIP is installed for it."""
     path = find_peer("node")
     if not (Path(__file__).parent / "jssip/node_modules/jssip").is_dir():
-        absent("JsSIP is not installed: npm ci --prefix tests/interop/jssip")
+        absent("JsSIP is not installed: make peers")
     return path
 
 
@@ -116,7 +116,7 @@ class PjsuaPhones:
 async def pjsua(tmp_path: Path) -> AsyncIterator[PjsuaPhones]:
     """A maker of PJSUA2 phones."""
     if not (MODULES / "pjsua2").is_dir():
-        absent("PJSUA2 is not installed: make interop-peers")
+        absent("PJSUA2 is not installed: make peers")
     maker = PjsuaPhones(tmp_path)
     yield maker
     await maker.stop()

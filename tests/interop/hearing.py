@@ -1,17 +1,24 @@
-"""Listening to a WAV file that a program writes while the call goes on."""
+"""Listening to what a phone hears while the call goes on, and telling whom it hears."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import statistics
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 
-from rtpmix.testing.audio import CLOCK_HZ, Samples
+from rtpmix.testing.audio import CLOCK_HZ, Samples, level_db
+from tests.interop.office import TONES
 
 HEADER = 44  # bytes, of a plain RIFF file of 16-bit samples
 SLACK = 30.0  # seconds for a busy machine
+BLOCK = 2000  # samples
+SETTLE_S = 0.75  # of the past: in playout buffers, and in those of the files
+HEARD_DB, SILENT_DB = -30.0, -55.0
+
+Listen = Callable[[float], Awaitable[Samples]]
 
 
 def read_so_far(*files: Path) -> Samples:
@@ -28,3 +35,36 @@ async def listen(heard: Callable[[], Samples], seconds: float) -> Samples:
         while len(heard()) < wanted:  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.05)
     return heard()[begin:wanted]
+
+
+def usual_level_db(heard: Samples, frequency: float) -> float:
+    """Return the median level of a tone over short blocks.
+
+    Over the whole recording a tone could cancel itself: a talker that stalls on a busy machine
+    comes back in another phase.
+    """
+    blocks = heard[: len(heard) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    return statistics.median(level_db(block, frequency) for block in blocks)
+
+
+async def hears_only(listen: Listen, talker: str) -> None:
+    """Wait until one of the three users is heard, and never another.
+
+    What comes out of buffers is passed over. A busy machine may leave a phone without its turn for
+    a while: that delays hearing somebody, and never lets anybody be heard who should not be.
+    """
+    await listen(SETTLE_S)
+    async with asyncio.timeout(SLACK):
+        while True:
+            heard = await listen(1.0)
+            levels = {name: usual_level_db(heard, tone) for name, tone in TONES.items()}
+            wanted = levels.pop(talker)
+            assert max(levels.values()) < SILENT_DB, f"beside {talker} is heard: {levels}"
+            if wanted > HEARD_DB:
+                return
+
+
+async def hear_each_other(ears: dict[str, Listen]) -> None:
+    """Check the tones at both ends of a conversation of two."""
+    one, other = ears
+    await asyncio.gather(hears_only(ears[one], other), hears_only(ears[other], one))

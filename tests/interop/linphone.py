@@ -162,14 +162,16 @@ class Linphone:
         await self._find(expression, "debug.txt")
 
     async def _find(self, expression: str, file: str) -> None:
-        sought = re.compile(expression)
+        begin, sought = self._read_to.get(file, 0), re.compile(expression)
         try:
             async with asyncio.timeout(PATIENCE):
-                while not (found := sought.search(self._text(file), self._read_to.get(file, 0))):
+                while not sought.search(self._text(file), begin):  # noqa: ASYNC110 - a file
                     await asyncio.sleep(0.05)
         except TimeoutError:
             text = self._text(file)[-3000:]
             raise AssertionError(f"{self.name}: no {expression!r} in {file}:\n{text}") from None
+        found = sought.search(self._text(file), begin)
+        assert found is not None
         self._read_to[file] = found.end()
 
     def _text(self, file: str) -> str:

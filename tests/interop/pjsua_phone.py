@@ -25,6 +25,8 @@ class Pjsua:
     ----------
     registrar
         ``host:port`` to register at as `name` with `password`; empty: a phone by its address.
+    proxy
+        ``host:port`` that everything goes through; empty: the registrar.
     transport
         "udp", "tcp" or "tls"; the only one that the phone has.
     options
@@ -40,6 +42,7 @@ class Pjsua:
         frequency: float,
         transport: str = "udp",
         registrar: str = "",
+        proxy: str = "",
         password: str = "",
         domain: str = "pbx.test",
         **options: Any,
@@ -55,6 +58,7 @@ class Pjsua:
         if registrar:
             self._options |= {"user": name, "password": password}
             self._options["registrar"] = f"sip:{registrar};transport={transport}"
+            self._options["proxy"] = f"sip:{proxy or registrar};transport={transport}"
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -105,6 +109,10 @@ class Pjsua:
         """Wait for that much more audio of a call, and return just that."""
         file = self._directory / f"heard-{call}.wav"
         return await hearing.listen(lambda: hearing.read_so_far(file), seconds)
+
+    def log(self) -> str:
+        """Return PJSIP's own log: every message, among others."""
+        return (self._directory / "pjsip.txt").read_text(errors="replace")
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process is not None

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-
 # Below the ports that the kernel gives to whoever asks for any, and to connections going out: one
 # of those could be gone again before a slow program binds it.
 PORTS = range(10_000, 18_000)

@@ -19,9 +19,9 @@ import rtpmix
 from rtpmix.testing.audio import level_db
 from tests.interop.baresip import Baresip
 from tests.interop.conftest import Phones
-from tests.interop.secure import REALM, Certificates, login, with_users_and_tls
+from tests.interop.hearing import hear_each_other, hears_only
+from tests.interop.office import REALM, TONES, TRANSPORTS, Certificates, login, with_users_and_tls
 from tests.interop.sipp import server_address
-from tests.interop.test_pjsua import TONES, TRANSPORTS, only
 
 
 @pytest.fixture
@@ -65,11 +65,8 @@ def office(server: rtpmix.Server, phones: Phones, certificates: Certificates) ->
 
 
 async def both_hear_each_other(one: Baresip, other: Baresip) -> None:
-    """Check the tones at both ends, after a moment for the phones' own buffers."""
-    await asyncio.gather(one.listen(0.5), other.listen(0.5))
-    heard = await asyncio.gather(one.listen(1.0), other.listen(1.0))
-    only(heard[0], other.name)
-    only(heard[1], one.name)
+    """Check the tones at both ends."""
+    await hear_each_other({one.name: one.listen, other.name: other.listen})
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -114,8 +111,7 @@ async def test_phones_register_speak_and_hold(office: Office, transport: str) ->
     await leg.hold()
     await leg.resume()
     sent = leg.stats().sent
-    await bob.listen(0.5)
-    only(await bob.listen(1.0), "alice")
+    await hears_only(bob.listen, "alice")
     await until(lambda: leg.stats().sent > sent + 50)
     alice.hang_up()
     await bob.event("CALL_CLOSED")

@@ -6,6 +6,7 @@ RFC 3261 section 16 is Kamailio's part; ours is 12.2.1.1 (the route set) and 9.1
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 import rtpmix
 from rtpmix.testing.audio import level_db
-from tests.interop.conftest import Phones, find_peer
+from tests.interop.conftest import Phones, PjsuaPhones, find_peer
 from tests.interop.kamailio import Kamailio
 from tests.interop.scenario import expect, expect_request, pause, request, response, script
 from tests.interop.sipp import Sipp, server_address
@@ -189,3 +190,105 @@ async def test_giving_up_a_call_through_the_proxy(
             await server.invite(f"sip:bob@{proxy.address}")
     await running.finish()
     await no_calls_left(server)
+
+
+@pytest.fixture
+def behind(config: rtpmix.Config, proxy: Kamailio, transport: str) -> rtpmix.Config:
+    """A server that calls out through the proxy, and registers there itself."""
+    address = f"sip:{proxy.address};transport={transport}"
+    uplink = rtpmix.Trunk(name="uplink", registrars=(address,), user="4711", domain="pbx.test")
+    return dataclasses.replace(
+        config,
+        outbound_proxy=f"{address};lr",
+        trunks=(uplink,),
+        users={"alice": "wonderland"},
+        realm="pbx.test",
+        require_login=False,
+    )
+
+
+@TRANSPORTS
+async def test_an_outbound_proxy(
+    behind: rtpmix.Config, proxy: Kamailio, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3261 section 8.1.2: our INVITE, ACK, hold and BYE all come to the peer through it."""
+    scenario = script(
+        "be called through a proxy",
+        expect_request("INVITE", target=True, header=f"Record-Route: {proxy.address}"),
+        response(180, "Ringing"),
+        response(200, "OK", direction="sendrecv"),
+        expect_request("ACK", header="Via: .*branch"),
+        expect_request("INVITE", body="a=sendonly"),
+        response(200, "OK", tag=False, direction="recvonly"),
+        expect_request("ACK"),
+        expect_request("BYE"),
+        response(200, "OK", tag=False),
+    )
+    async with rtpmix.Server(behind) as server:
+        running = await sipp.run(scenario, transport=transport, keys=PORT)
+        await running.is_listening(transport)
+        leg = await server.invite(f"sip:peer@127.0.0.1:{running.port};transport={transport}")
+        await leg.hold()
+        await leg.hangup()
+        await running.finish()
+        await no_calls_left(server)
+
+
+@TRANSPORTS
+async def test_a_registrar_of_another_make(
+    behind: rtpmix.Config, proxy: Kamailio, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3261 section 10.2: our trunk registers at Kamailio, which sends us its number's calls."""
+    dialled: list[str] = []
+    async with rtpmix.Server(behind) as server:
+
+        @server.on_invite
+        async def answer(call: rtpmix.IncomingCall) -> None:
+            dialled.append(call.target)
+            await (await call.answer()).closed()
+
+        async with asyncio.timeout(30):
+            while server.snapshot()["trunks"]["uplink"] != "registered":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        scenario = script(
+            "dial the number",
+            request("INVITE", 1, direction="sendrecv"),
+            *PROVISIONAL,
+            expect(200, target=True),
+            request("ACK", 1, in_dialog=True),
+            request("BYE", 2, in_dialog=True),
+            expect(200),
+        )
+        running = await sipp.run(
+            scenario, remote=proxy.address, user="4711", transport=transport, keys=PORT
+        )
+        await running.finish()
+        await no_calls_left(server)
+    assert dialled == ["4711"]
+
+
+@TRANSPORTS
+async def test_a_phone_that_registers_through_the_proxy(
+    behind: rtpmix.Config, proxy: Kamailio, pjsua: PjsuaPhones, transport: str
+) -> None:
+    """RFC 3327 section 5.3: calls to the phone go along the Path that its registration took."""
+    direct = dataclasses.replace(behind, outbound_proxy=None, trunks=())
+    async with rtpmix.Server(direct) as server:
+        alice = await pjsua(
+            "alice",
+            registrar=server_address(server, transport),
+            proxy=proxy.address,
+            password="wonderland",
+            transport=transport,
+        )
+        await alice.event("registration", status=200, active=True)
+        assert server.contacts("alice") == 1
+        leg = await server.invite("sip:alice@pbx.test")
+        await alice.state("CONFIRMED")
+        route = f"Record-Route: <sip:{proxy.address}"
+        assert route in alice.log().partition("Request msg INVITE")[2]
+        await leg.hold()
+        await alice.event("media", state="held there")
+        await leg.hangup()
+        await alice.state("DISCONNECTED")
+        await no_calls_left(server)

@@ -14,10 +14,10 @@ import pytest
 
 import rtpmix
 from tests.interop.conftest import absent, find_peer
+from tests.interop.hearing import hear_each_other, hears_only
 from tests.interop.linphone import Linphone
 from tests.interop.namespace import NoNamespaceError, own_network
-from tests.interop.secure import REALM, Certificates, login, with_users_and_tls
-from tests.interop.test_pjsua import TONES, TRANSPORTS, only
+from tests.interop.office import REALM, TONES, TRANSPORTS, Certificates, login, with_users_and_tls
 
 
 @pytest.fixture
@@ -94,11 +94,8 @@ async def office(
 
 
 async def both_hear_each_other(one: Linphone, other: Linphone) -> None:
-    """Check the tones at both ends, after a moment for the phones' own buffers."""
-    await asyncio.gather(one.listen(0.5), other.listen(0.5))
-    heard = await asyncio.gather(one.listen(1.0), other.listen(1.0))
-    only(heard[0], other.name)
-    only(heard[1], one.name)
+    """Check the tones at both ends."""
+    await hear_each_other({one.name: one.listen, other.name: other.listen})
 
 
 @TRANSPORTS
@@ -152,7 +149,7 @@ async def test_hold_and_resume_from_the_phone(office: Office, transport: str) ->
     assert leg.held
     await bob.listen(0.5)
     before = leg.stats().sent
-    only(await bob.listen(1.0), "alice")  # its music is the same file
+    await hears_only(bob.listen, "alice")  # its music is the same file
     assert leg.stats().sent == before
     alice.do("resume 1")
     await alice.says("Media streams established")
@@ -203,8 +200,7 @@ async def test_an_attended_transfer_by_the_phone(office: Office, transport: str)
     alice.do(f"call sip:carol@{REALM}")
     await alice.says("Media streams established with .* for call 2")
     await carol.says("Media streams established")
-    await carol.listen(0.5)
-    only(await carol.listen(1.0), "alice")
+    await hears_only(carol.listen, "alice")
     alice.do("transfer 1 --to-call 2")
     await alice.says("of call 1 has been transfered")
     await both_hear_each_other(bob, carol)

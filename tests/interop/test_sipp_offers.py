@@ -54,7 +54,7 @@ async def test_our_prack_acknowledges_early_media(
 async def test_a_cancel_after_early_media(
     server: rtpmix.Server, sipp: Sipp, transport: str
 ) -> None:
-    """RFC 3261 section 9.2, RFC 3262 section 3: the PRACK was answered, then the caller gives up."""
+    """RFC 3261 section 9.2, RFC 3262 section 3: PRACK has its answer, then the caller gives up."""
 
     @server.on_invite
     async def announce(call: rtpmix.IncomingCall) -> None:

@@ -66,7 +66,7 @@ def called(refresher: str) -> list[str]:
 
 
 async def test_sessions_are_refreshed_or_end(server: rtpmix.Server, sipp: Sipp) -> None:
-    """RFC 4028 sections 7.2, 9 and 10, Table 2: who refreshes, in both roles, and when nobody does."""
+    """RFC 4028 sections 7.2, 9 and 10: either side refreshes, in both roles, or nobody does."""
 
     @server.on_invite
     async def answer(call: rtpmix.IncomingCall) -> None:

@@ -16,7 +16,7 @@ from tests.interop.scenario import (
     response,
     script,
 )
-from tests.interop.sipp import Sipp, server_address
+from tests.interop.sipp import Sipp
 from tests.interop.test_sipp_calls import TRANSPORTS, no_calls_left
 from tests.interop.test_sipp_races import PORT, PROVISIONAL, against
 

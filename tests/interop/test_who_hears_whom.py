@@ -7,14 +7,13 @@ mode the frequencies found are those of the policy table, and any other is at le
 from __future__ import annotations
 
 import asyncio
-import statistics
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 import rtpmix
 from rtpmix.testing.audio import Samples, level_db
 from tests.interop.conftest import Phones
+from tests.interop.hearing import Listen, usual_level_db
 from tests.interop.sipp import Sipp, ToneSocket, server_address
 
 TONES = {"customer": 437.0, "agent": 1013.0, "supervisor": 1693.0}
@@ -22,7 +21,6 @@ SETTLE_S = 0.4  # playout buffers and the phones' own, after a mode came into fo
 # The noise of G.711 coded three times lies 37 dB below a tone; a window of three seconds leaves
 # about -70 dB of it at one frequency.
 LISTEN_S = 3.0
-BLOCK = 2000  # samples
 
 # Mode -> listener -> talkers heard: written down once more, not taken from the code.
 POLICY = {
@@ -48,18 +46,6 @@ POLICY = {
         "supervisor": {"customer"},
     },
 }
-
-Listen = Callable[[float], Awaitable[Samples]]
-
-
-def usual_level_db(heard: Samples, frequency: float) -> float:
-    """Return the median level of a tone over short blocks.
-
-    Over the whole recording a tone could cancel itself: a talker that stalls on a busy machine
-    comes back in another phase.
-    """
-    blocks = heard[: len(heard) // BLOCK * BLOCK].reshape(-1, BLOCK)
-    return statistics.median(level_db(block, frequency) for block in blocks)
 
 
 def check(mode: str, listener: str, heard: Samples, talkers: set[str]) -> None:

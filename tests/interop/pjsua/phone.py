@@ -24,7 +24,7 @@ OUTPUT = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
 CLOCK_HZ = 8000
-VOLUME = 4000  # of 32767
+VOLUME = 8000  # of 32767
 TRANSPORTS = {
     "udp": pj.PJSIP_TRANSPORT_UDP,
     "tcp": pj.PJSIP_TRANSPORT_TCP,
@@ -242,7 +242,10 @@ class Phone:
         config.mwiConfig.enabled = options.get("mailbox", False)
         if registrar := options.get("registrar"):
             config.regConfig.registrarUri = registrar
-            config.sipConfig.proxies.append(registrar.replace(";transport", ";lr;transport"))
+            proxy = options.get("proxy") or registrar
+            # A proxy that does not know RFC 5626 between: 439 would be the answer to outbound.
+            config.natConfig.sipOutboundUse = 0 if proxy != registrar else 1
+            config.sipConfig.proxies.append(proxy.replace(";transport", ";lr;transport"))
             login = pj.AuthCredInfo("digest", "*", options["user"], 0, options["password"])
             config.sipConfig.authCreds.append(login)
         account = Account()

@@ -1,14 +1,18 @@
-"""A server with every transport for phones, and certificates for both sides of TLS."""
+"""Three users of one server: their passwords and tones, and certificates for both sides of TLS."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 import rtpmix
 from tests.interop.sipp import server_address
 from tests.server.pki import Authority
 
+TONES = {"alice": 437.0, "bob": 1013.0, "carol": 1693.0}
+TRANSPORTS = pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 USERS = {"alice": "wonderland", "bob": "builder", "carol": "christmas"}
 REALM = "pbx.test"
 
