@@ -1,7 +1,8 @@
 """Digest against SIPp (RFC 3261 section 22, RFC 7616).
 
-Debian's SIPp knows MD5 alone, and reads the first challenge; ``-auth_uri`` brings the URI that it
-signs in line with the Request-URI, which the server compares (RFC 7616 section 3.4.6).
+Debian's SIPp knows MD5 alone, with ``auth`` and ``auth-int``, and reads the first challenge;
+``-auth_uri`` brings the URI that it signs in line with the Request-URI, which the server compares
+(RFC 7616 section 3.4.6).
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from tests.interop.test_sipp_calls import TRANSPORTS, no_calls_left
 LOGIN = "[authentication username=sipp password=secret]"
 
 
-@pytest.fixture(params=[("MD5",), ("MD5", "SHA-256")], ids="+".join)
+OFFERS = [(("MD5",), "auth"), (("MD5", "SHA-256"), "auth"), (("MD5",), "auth-int")]
+
+
+@pytest.fixture(params=OFFERS, ids=lambda offer: f"{'+'.join(offer[0])}-{offer[1]}")
 def config(config: rtpmix.Config, request: pytest.FixtureRequest) -> rtpmix.Config:
-    """A server that takes calls from its users alone, by these algorithms."""
+    """A server that takes calls from its users alone, by these algorithms and this qop."""
+    algorithms, qop = request.param
     return dataclasses.replace(
         config,
         users={"sipp": "secret"},
         realm="pbx.test",
         require_login=True,
-        digest_algorithms=request.param,
+        digest_algorithms=algorithms,
+        digest_qop=(qop,),
     )
 
 
