@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import pytest
 
 import rtpmix
-from rtpmix.sip.overload import Load
+from rtpmix.sip.overload import LoadController
 from tests.interop.baresip import Baresip
 from tests.interop.pjsua_phone import MODULES, Pjsua
 from tests.interop.sipp import Sipp
@@ -28,7 +28,7 @@ def bears_any_load(monkeypatch: pytest.MonkeyPatch) -> None:
 
     That it does is shown in virtual time (`tests/sip/test_overload.py`).
     """
-    monkeypatch.setattr(Load, "observe", lambda *_: None)
+    monkeypatch.setattr(LoadController, "observe", lambda *_: None)
 
 
 def find_peer(name: str) -> str:
@@ -91,8 +91,7 @@ class Phones:
 
     async def stop(self) -> None:
         """End every phone."""
-        for phone in self._made:
-            await phone.stop()
+        await asyncio.gather(*(phone.stop() for phone in self._made))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.interop.processes import free_port, is_free, start, stop
 
 CONFIG = Path(__file__).with_suffix(".cfg")
-PATIENCE = 15.0  # seconds
+PATIENCE = 30.0  # seconds
 
 
 class Kamailio:

@@ -23,7 +23,7 @@ class Scenario:
         self.port = port
         self._directory = directory
 
-    async def finish(self, *, within: float = 30.0) -> None:
+    async def finish(self, *, within: float = 90.0) -> None:
         """Wait until every call of the scenario has gone as it says; fail otherwise."""
         status = await asyncio.wait_for(self.process.wait(), within)
         assert status == 0, f"SIPp ended with {status}:\n{self.report()}"
@@ -31,7 +31,7 @@ class Scenario:
     async def is_listening(self, transport: str) -> None:
         """Wait until SIPp has its port."""
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while is_free(self.port, kind):  # noqa: ASYNC110 - a port tells nobody
                 await asyncio.sleep(0.05)
 
@@ -79,7 +79,7 @@ class Sipp:
         port = free_port()
         command = [self._program, "-sf", str(path), "-nostdin"]
         command += ["-i", "127.0.0.1", "-p", str(port), "-t", {"udp": "u1", "tcp": "t1"}[transport]]
-        command += ["-m", str(calls), "-r", str(rate), "-s", user, "-timeout", "60"]
+        command += ["-m", str(calls), "-r", str(rate), "-s", user, "-timeout", "80"]
         command += ["-timeout_error", "-trace_err", "-error_file", "errors.log"]
         command += ["-trace_msg", "-message_file", "messages.log"]
         for name, value in (keys or {}).items():
@@ -132,7 +132,7 @@ class ToneSocket(asyncio.DatagramProtocol):
         """Wait for that much more audio, and return just what was heard meanwhile."""
         begin = len(self.packets)
         wanted = begin + round(seconds * CLOCK_HZ / FRAME)
-        async with asyncio.timeout(seconds + 10.0):
+        async with asyncio.timeout(seconds + 30.0):
             while len(self.packets) < wanted:  # noqa: ASYNC110 - 50 packets a second
                 await asyncio.sleep(0.02)
         payload = b"".join(packet[12:] for packet in self.packets[begin:wanted])

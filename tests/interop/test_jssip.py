@@ -44,7 +44,7 @@ async def test_a_web_phone_registers_is_called_held_and_calls_over_one_socket(
             ["env", f"NODE_EXTRA_CA_CERTS={ca.certificate}", *command], log
         )
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(90):
                 async for event in events:
                     if isinstance(event, rtpmix.Registered):
                         break

@@ -44,13 +44,23 @@ async def rtpmix_command(*arguments: str) -> tuple[int, str]:
         sys.executable, "-m", "rtpmix.lab.cli", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, output.decode()
+
+
+async def until_shown(mode: rtpmix.Mode, socket: str) -> None:
+    """Wait until the list of calls says that somebody supervises in a mode."""
+    async with asyncio.timeout(60):
+        while True:
+            status, shown = await rtpmix_command("calls", "--json", "--socket", socket)
+            assert status == 0
+            if f'"{mode.value}"' in json.dumps(json.loads(shown)):
+                return
 
 
 async def until_registered(log: Path, names: list[str]) -> None:
     """Wait until the phones' own logs say that they are registered."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not all(  # noqa: ASYNC110 - a file tells nobody
             "200 OK" in (log / name / "log.txt").read_text() for name in names
         ):
@@ -84,21 +94,18 @@ async def test_a_supervisor_dials_in_switches_by_keys_and_the_call_is_sealed(
         await check_everybody(rtpmix.Mode.MONITOR, ears)
         for key, mode in KEYS.items():
             coach.press(key)
-            await asyncio.sleep(0.5)
+            await until_shown(mode, socket)
             await check_everybody(mode, ears)
         coach.press("4")
-        await asyncio.sleep(0.5)
+        await until_shown(rtpmix.Mode.MONITOR, socket)
         await check_everybody(rtpmix.Mode.MONITOR, ears)
 
-        status, shown = await rtpmix_command("calls", "--json", "--socket", socket)
-        assert status == 0
-        assert "monitor" in json.dumps(json.loads(shown))
         status, said = await rtpmix_command("supervise", "nope", "--as", "sip:coach@lab.example",
                                             "--mode", "monitor", "--socket", socket)  # fmt: skip
         assert status != 0
         assert said.count("\n") == 1
         lab.send_signal(signal.SIGINT)
-        await asyncio.wait_for(lab.wait(), 15)
+        await asyncio.wait_for(lab.wait(), 60)
         for phone in (customer, agent, coach):
             await phone.event("CALL_CLOSED")
     finally:

@@ -22,7 +22,7 @@ def config(config: rtpmix.Config) -> rtpmix.Config:
 
 async def registered(server: rtpmix.Server, user: str) -> None:
     """Wait until a phone of the user is registered."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not server.contacts(user):  # noqa: ASYNC110 - a counter
             await asyncio.sleep(0.05)
 
@@ -43,7 +43,7 @@ async def test_a_softphone_registers_and_is_called_by_its_address_of_record(
 
 async def test_a_wrong_password_stays_out(server: rtpmix.Server, phones: Phones) -> None:
     await phones("alice", 437.0, registrar=server.sip_address, password="looking-glass")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not server.snapshot()["logins"]["wrong"]:  # noqa: ASYNC110 - a counter
             await asyncio.sleep(0.05)
     assert server.contacts("alice") == 0
@@ -96,7 +96,7 @@ async def test_keys_pressed_on_the_phone_arrive_once_each(
     got = ""
     for key in "159*0#":
         alice.press(key)
-        got += await asyncio.wait_for(anext(leg.digits()), 10)
+        got += await asyncio.wait_for(anext(leg.digits()), 30)
     assert got == "159*0#"
 
 
@@ -106,7 +106,7 @@ async def test_a_phone_that_hangs_up_ends_its_leg(server: rtpmix.Server, phones:
     leg = await server.invite(alice.address)
     await alice.event("CALL_ESTABLISHED")
     alice.hang_up()
-    closed = await asyncio.wait_for(leg.closed(), 10)
+    closed = await asyncio.wait_for(leg.closed(), 30)
     assert closed.cause == "remote-bye"
 
 
@@ -114,7 +114,7 @@ async def next_event(
     events: AsyncIterator[rtpmix.Event], kind: type[rtpmix.LegHeld], *, held: bool
 ) -> None:
     """Wait for the event that a leg is held, or no longer is."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for event in events:
             if isinstance(event, kind) and event.held is held:
                 return

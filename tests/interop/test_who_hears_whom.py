@@ -110,7 +110,7 @@ async def test_softphones_hear_whom_the_policy_says(server: rtpmix.Server, phone
         done.set_result(None)
 
     await customer.dial(f"sip:support@{server.sip_address}")
-    await asyncio.wait_for(done, 90)
+    await asyncio.wait_for(done, 240)
     await customer.event("CALL_CLOSED")
 
 
@@ -142,7 +142,7 @@ async def test_sipp_legs_hear_whom_the_policy_says(
             )
         )
     try:
-        await asyncio.wait_for(everybody.wait(), 10)
+        await asyncio.wait_for(everybody.wait(), 30)
         bridge = await server.bridge()
         await bridge.add(arrived["customer"])
         await bridge.add(arrived["agent"], role=rtpmix.Role.AGENT)

