@@ -17,7 +17,9 @@ SDP = """
       a=rtpmap:0 PCMU/8000
       a=rtpmap:101 telephone-event/8000
       a={direction}"""
-KEPT = ("Via", "From", "To", "CSeq")
+KEPT = ("From", "To", "CSeq")
+# A header may stand on several lines, of which SIPp would keep the first.
+VIAS = "Via: [[:print:]]*([[:cntrl:]]+Via: [[:print:]]*)*"
 CONTACT = "Contact: <sip:sipp@[local_ip]:[local_port];transport=[transport]>"
 
 
@@ -106,7 +108,14 @@ def response(
     ours = ";tag=[pid]s[call_number]" if tag else ""
     if kept:
         copied = [f"{name}:[${name.lower()}]{ours if name == 'To' else ''}" for name in KEPT]
-        lines = [f"SIP/2.0 {status} {reason}", *copied, "Call-ID: [call_id]", contact, *headers]
+        lines = [
+            f"SIP/2.0 {status} {reason}",
+            "[$via]",
+            *copied,
+            "Call-ID: [call_id]",
+            contact,
+            *headers,
+        ]
         return _send(lines, direction, 1)
     lines = [
         f"SIP/2.0 {status} {reason}",
@@ -144,8 +153,8 @@ def challenge(status: int) -> str:
 
 def keep_request(method: str, *, target: bool = False) -> str:
     """Receive a request that is answered after other messages have come."""
-    names = [name.lower() for name in KEPT]
-    found = "".join(
+    names = ["via", *(name.lower() for name in KEPT)]
+    found = f'<ereg regexp="{VIAS}" search_in="msg" assign_to="via"/>' + "".join(
         f'<ereg regexp=".*" search_in="hdr" header="{name}:" assign_to="{name.lower()}"/>'
         for name in KEPT
     )
