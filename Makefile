@@ -54,13 +54,13 @@ fuzz: $(VENV)/.dev ## hostile input: FUZZ_SECONDS (20) a target, GUIDED_SECONDS 
 interop: $(VENV)/.dev ## against SIPp, baresip, linphone, PJSUA2, Kamailio, JsSIP, tshark and more
 	@$(BIN)/python -m pytest -rs tests/interop
 
-peers: tests/interop/jssip/node_modules tests/interop/pjsua/modules ## the peers for `interop` that Debian lacks
+peers: tests/interop/jssip/node_modules .peers ## the peers for `interop` that Debian lacks
 
 rfc: $(VENV)/.dev ## write docs/rfc.md anew from the citations in the sources
 	@$(BIN)/python docs/rfc_table.py --write
 
 clean: ## remove .venv and everything that was built
-	@rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .coverage
+	@rm -rf $(VENV) .peers docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------ peers for the interop tests
@@ -70,7 +70,7 @@ tests/interop/jssip/node_modules: tests/interop/jssip/package-lock.json
 	touch $@
 
 # Not into .venv: it is under the GPL, and for one test program alone.
-tests/interop/pjsua/modules: tests/interop/pjsua/requirements.txt $(VENV)/.dev
+.peers: tests/interop/pjsua/requirements.txt $(VENV)/.dev
 	@rm -rf $@
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --only-binary :all: \
 	  --require-hashes --target $@ -r $<

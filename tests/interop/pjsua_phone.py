@@ -15,7 +15,7 @@ from tests.interop import hearing, processes
 from tests.interop.news import News
 
 PROGRAM = Path(__file__).parent / "pjsua/phone.py"
-MODULES = PROGRAM.with_name("modules")
+MODULES = Path(__file__).parents[2] / ".peers"
 
 
 class Pjsua:
