@@ -296,5 +296,6 @@ async def test_a_redirection_is_told_and_not_followed(
     with pytest.raises(rtpmix.CallFailed) as failed:
         await server.invite(f"sip:peer@127.0.0.1:{running.port};transport={transport}")
     assert failed.value.status == status
+    assert failed.value.contacts == ("sip:premium@127.0.0.1:9",)
     await running.finish()
     await no_calls_left(server)
