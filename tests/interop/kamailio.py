@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
-from tests.interop.processes import free_port, is_free, start, stop
+from tests.interop.processes import free_port, is_served, start, stop
 
 CONFIG = Path(__file__).with_suffix(".cfg")
 PATIENCE = 30.0  # seconds
@@ -34,7 +33,7 @@ class Kamailio:
         command += ["-m", "16", "-M", "4", "-Y", str(self._directory)]  # megabytes; run directory
         self._process = await start(command, self._directory / "log.txt")
         async with asyncio.timeout(PATIENCE):
-            while is_free(self.port, socket.SOCK_DGRAM) or is_free(self.port, socket.SOCK_STREAM):
+            while not (is_served(self.port, "udp") and is_served(self.port, "tcp")):
                 assert self._process.returncode is None, self.log()
                 await asyncio.sleep(0.05)
 

@@ -13,14 +13,29 @@ from pathlib import Path
 # of those could be gone again before a slow program binds it.
 PORTS = range(10_000, 18_000)
 _KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 _given: set[int] = set()
 
 
-def is_free(port: int, kind: int, address: str = "127.0.0.1") -> bool:
-    """Say whether a port could be bound."""
+def is_served(port: int, transport: str) -> bool:
+    """Say whether a program has a port for "udp", or takes connections on it for "tcp".
+
+    The kernel's table is read: a probe that binds the port would be in the program's way, and one
+    that connects would be a call to it. A TCP port that is bound refuses until it listens.
+    """
+    for version in ("", "6"):
+        table = Path(f"/proc/thread-self/net/{transport}{version}").read_text()
+        for line in table.splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if local.endswith(f":{port:04X}") and (transport == "udp" or state == LISTENING):
+                return True
+    return False
+
+
+def _is_free(port: int, kind: int) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
         try:
-            probe.bind((address, port))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             return False
     return True
@@ -34,7 +49,7 @@ def free_ports(count: int) -> range:
     for _ in range(1000):
         start = random.randrange(PORTS.start, PORTS.stop - count, 2)
         ports = range(start, start + count)
-        if _given.isdisjoint(ports) and all(is_free(p, kind) for p in ports for kind in _KINDS):
+        if _given.isdisjoint(ports) and all(_is_free(p, kind) for p in ports for kind in _KINDS):
             _given.update(ports)
             return ports
     raise OSError(f"no {count} ports in a row are free")

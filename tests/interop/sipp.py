@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from rtpmix import Server
 from rtpmix.testing.audio import CLOCK_HZ, Samples, decode_g711, encode_g711, tone
-from tests.interop.processes import free_port, is_free, start, stop
+from tests.interop.processes import free_port, is_served, start, stop
 
 SCENARIOS = Path(__file__).parent / "sipp"
 FRAME = 160  # samples
@@ -30,9 +29,8 @@ class Scenario:
 
     async def is_listening(self, transport: str) -> None:
         """Wait until SIPp has its port."""
-        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         async with asyncio.timeout(30):
-            while is_free(self.port, kind):  # noqa: ASYNC110 - a port tells nobody
+            while not is_served(self.port, transport):  # noqa: ASYNC110 - a port tells nobody
                 await asyncio.sleep(0.05)
 
     def report(self) -> str:

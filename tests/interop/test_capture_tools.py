@@ -22,7 +22,7 @@ from rtpmix.recorder.manifest import Manifest
 from rtpmix.recorder.pcap import scan
 from rtpmix.recorder.track import Kind, Track
 from rtpmix.recorder.vault import open_vault
-from tests.interop.processes import free_ports
+from tests.interop.processes import free_ports, is_served
 
 FRAMES = 150
 LEGS = {1: ("customer", "PCMU"), 2: ("agent", "PCMA"), 3: ("coach", "PCMU")}
@@ -215,11 +215,6 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def is_bound(port: int) -> bool:
-    table = Path("/proc/net/udp").read_text() + Path("/proc/net/udp6").read_text()
-    return f":{port:04X} " in table
-
-
 @pytest.fixture
 def play(ffmpeg: str) -> Iterator[Callable[[Path, Path, str], subprocess.Popen[bytes]]]:
     """Start ffmpeg on an SDP file; it is ended by its id."""
@@ -265,7 +260,7 @@ def test_ffmpeg_decodes_every_audio_track_bit_for_bit(
     )
     out = tmp_path / "out"
     process = play(tmp_path / "track.sdp", out, form)
-    wait_until(lambda: is_bound(port) or process.poll() is not None)
+    wait_until(lambda: is_served(port, "udp") or process.poll() is not None)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for datagram in scan(recorded.segment.read_bytes()):
             if datagram.port == track.port:

@@ -299,3 +299,25 @@ async def test_a_redirection_is_told_and_not_followed(
     assert failed.value.contacts == ("sip:premium@127.0.0.1:9",)
     await running.finish()
     await no_calls_left(server)
+
+
+@TRANSPORTS
+async def test_a_redirection_that_the_policy_allows_is_followed(
+    server: rtpmix.Server, sipp: Sipp, transport: str
+) -> None:
+    """RFC 3261 section 8.1.3.4: the contact that is allowed is called, the dearer one is not."""
+    server.on_transfer(lambda request: request.user == "desk")
+    desk = await sipp.run("answer_until_bye", transport=transport, keys=PORT)
+    there = f"<sip:desk@127.0.0.1:{desk.port};transport={transport}>"
+    scenario = script(
+        "redirect",
+        expect_request("INVITE"),
+        response(302, "Moved", contact=f"Contact: <sip:premium@127.0.0.1:9>;q=0.9, {there};q=0.5"),
+        expect_request("ACK"),
+    )
+    moved = await sipp.run(scenario, transport=transport)
+    await asyncio.gather(desk.is_listening(transport), moved.is_listening(transport))
+    leg = await server.invite(f"sip:peer@127.0.0.1:{moved.port};transport={transport}", redirects=2)
+    await leg.hangup()
+    await asyncio.gather(moved.finish(), desk.finish())
+    await no_calls_left(server)
