@@ -113,6 +113,7 @@ class Server(Policies):
             media_address=self.config.media_address or "0.0.0.0",
             media_address_v6=self.config.media_address_v6 or self._any_address_v6(),
             ports=self.config.rtp_ports,
+            legs_per_port=self.config.legs_per_port,
         )
         if self.config.tls is not None:
             self._certificates = TlsContexts(self.config.tls)
