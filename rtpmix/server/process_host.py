@@ -26,6 +26,7 @@ from ..mixer import commands as media
 from ..mixer.commands import Command, LegStats, MixerEvent
 from ..mixer.rows import FRAME
 from ..mixer.tap import BlockSink
+from ..rtp.srtp import StreamKeys
 from . import worker_messages as say
 from .media_io import Address
 from .media_loop import OnEvent
@@ -42,6 +43,11 @@ START_S = 60.0  # a worker that does not beat by then does not start
 STOP_S = 15.0  # a worker that has not sealed its recordings by then is ended
 QUICK_S = 2.0  # one that lived shorter has failed; its successor waits twice as long
 MOST_WAIT_S = 30.0
+
+NO_KEYS = (
+    "encrypted legs can't move between workers yet: set encryption=Encryption.FORBIDDEN, "
+    "or use workers=1 or workers=0"
+)
 
 
 class ProcessHost:
@@ -233,6 +239,27 @@ class ProcessHost:
     ) -> None:
         """Name a leg's peer; see `MediaHost.connect`."""
         self._seats.to_leg(leg, say.Connect(leg, remote, remote_rtcp, rtcp_mux))
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether legs can be encrypted: not where they might have to move.
+
+        A cipher's counters can't be carried along (libsrtp shows no SRTCP index), and beginning
+        anew under the same key would encrypt two packets alike.
+        """
+        return self._count == 1
+
+    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+        """Give a leg its keys; see `MediaHost.secure`.
+
+        Raises
+        ------
+        UsageError
+            There are several workers.
+        """
+        if keys is not None and not self.encrypts:
+            raise UsageError(NO_KEYS)
+        self._seats.to_leg(leg, say.Secure(leg, keys))
 
     def release(self, leg: int) -> None:
         """Give a leg's ports back; see `MediaHost.release`."""

@@ -104,6 +104,8 @@ class Worker(ThreadHost):
             self._io.adopt(message.leg, *descriptors, fresh=message.fresh)
         elif isinstance(message, say.Connect):
             self._media.connect(message.leg, message.remote, message.remote_rtcp, message.rtcp_mux)
+        elif isinstance(message, say.Secure):
+            self._media.secure(message.leg, message.keys)
         elif isinstance(message, say.Release):
             self._media.release(message.leg)
         elif isinstance(message, say.Forward):

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..mixer.commands import LegStats, MixerEvent
 from ..mixer.tap import TapBlock
+from ..rtp.srtp import StreamKeys
 from .media_io import Address
 
 # ------------------------------------------------------------------------------ to a worker
@@ -44,6 +45,14 @@ class Connect:
     remote: Address | None
     remote_rtcp: Address | None
     rtcp_mux: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """See `MediaHost.secure`."""
+
+    leg: int
+    keys: StreamKeys | None
 
 
 @dataclass(frozen=True, slots=True)

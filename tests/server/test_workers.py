@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def config(tmp_path: Path, **more: Any) -> rtpmix.Config:
         media_address="127.0.0.1",
         rtp_ports=range(13600, 13680),
         recording_key=tmp_path / "key",
+        encryption=rtpmix.Encryption.FORBIDDEN,
         **more,
     )
 
@@ -178,3 +180,27 @@ def test_workers_and_a_media_host_are_one_too_many(tmp_path: Path) -> None:
         config(tmp_path, workers=-1)
     assert rtpmix.Config().workers == 0
     assert ProcessHost(1).snapshot()["workers"] == []
+
+
+async def test_several_workers_and_encryption_are_refused_at_the_start(tmp_path: Path) -> None:
+    """The counters of a cipher can't move; never silently in the clear."""
+    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.OPTIONAL)
+    with pytest.raises(rtpmix.UsageError, match="workers=1"):
+        await rtpmix.Server(asked, workers=2).start()
+    async with rtpmix.Server(config(tmp_path), workers=2) as server:
+        with pytest.raises(rtpmix.UsageError, match="can't encrypt"):
+            await server.invite("sip:a@127.0.0.1:9", encryption=rtpmix.Encryption.REQUIRED)
+        assert not server.legs
+
+
+async def test_one_worker_carries_encrypted_calls(tmp_path: Path) -> None:
+    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.REQUIRED)
+    phones = [
+        TonePhone(name, frequency=tone, encryption=rtpmix.Encryption.REQUIRED)
+        for name, tone in (("ann", 1000.0), ("bob", 1300.0))
+    ]
+    async with rtpmix.Server(asked, workers=1) as server, phones[0], phones[1]:
+        legs = [await server.invite(phone.uri) for phone in phones]
+        await server.bridge(*legs)
+        await until(lambda: phones[0].hears(1300.0) and phones[1].hears(1000.0), server)
+        await until(lambda: server.snapshot()["media"]["srtp"]["unprotected"] > 0, server)
