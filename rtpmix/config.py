@@ -75,8 +75,11 @@ class Config:
         Whether media is encrypted: `Encryption.REQUIRED`, ``OPTIONAL`` (with whoever can) or
         ``FORBIDDEN``. Under ``OPTIONAL``, keys are used wherever a peer offers them, and offered
         where signalling is encrypted too (TLS, WSS). A single call may differ.
+    key_exchange
+        How SRTP keys are agreed on, the way to offer first: "sdes" puts them in the session
+        description, "dtls" makes them by a handshake (RFC 5764; needs ``rtpmix[dtls]``).
     srtp_suites
-        Of SRTP, the best first: AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_80,
+        Of SDES, the best first: AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_80,
         AES_CM_128_HMAC_SHA1_32.
     jitter_ms
         How long after its arrival a leg's first packet is played: the jitter that is absorbed.
@@ -183,6 +186,7 @@ class Config:
     workers: int = 0
     codecs: tuple[str, ...] = CODECS
     encryption: Encryption = Encryption.OPTIONAL
+    key_exchange: tuple[str, ...] = ("sdes", "dtls")
     srtp_suites: tuple[str, ...] = SRTP_SUITES
     jitter_ms: int = 10
     extended_reports: bool = False
@@ -308,6 +312,9 @@ def _check_encryption(config: Config) -> None:
         raise UsageError(
             f"encryption is {config.encryption!r}: use Encryption.REQUIRED, OPTIONAL or FORBIDDEN"
         )
+    ways = config.key_exchange
+    if isinstance(ways, str) or not ways or not set(ways) <= {"sdes", "dtls"}:
+        raise UsageError(f"key_exchange {ways!r}: give 'sdes', 'dtls' or both in a tuple")
     suites = config.srtp_suites
     if isinstance(suites, str) or not suites or not set(suites) <= SUITES.keys():
         raise UsageError(f"srtp_suites {suites!r}: choose one or more of {', '.join(SUITES)}")

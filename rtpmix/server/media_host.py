@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ..mixer.commands import Command, LegStats, MixerEvent
 from ..mixer.tap import BlockSink
 from ..rtp.srtp import StreamKeys
+from .dtls import DtlsTerms
 from .media_io import Address
 
 
@@ -58,7 +59,7 @@ class MediaHost(Protocol):
     ) -> None:
         """Hear only this source, and send only there. None: neither, until told otherwise."""
 
-    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """From now on send and hear a leg under these SRTP keys only; None: in the clear."""
 
     def release(self, leg: int) -> None:

@@ -11,6 +11,7 @@ from ..mixer.commands import AdoptLeg, CloseLeg, Command, LegClosed, MixerEvent,
 from ..mixer.engine import Engine
 from ..mixer.tap import BlockSink
 from ..rtp.srtp import StreamKeys
+from .dtls import DtlsTerms
 from .media_io import Address, MediaIO
 from .secure_io import SecureIO
 
@@ -30,7 +31,7 @@ class _Connect:
 @dataclass(frozen=True, slots=True)
 class _Secure:
     leg: int
-    keys: StreamKeys | None
+    keys: StreamKeys | DtlsTerms | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class MediaLoop:
         """Queue a connection, in order with the commands."""
         self._queue.append(_Connect(leg, remote, remote_rtcp, rtcp_mux))
 
-    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Queue a leg's keys, in order with the commands."""
         self._queue.append(_Secure(leg, keys))
 

@@ -28,6 +28,7 @@ from ..mixer.rows import FRAME
 from ..mixer.tap import BlockSink
 from ..rtp.srtp import StreamKeys
 from . import worker_messages as say
+from .dtls import DtlsTerms
 from .media_io import Address
 from .media_loop import OnEvent
 from .recording_writer import GapCallback
@@ -249,7 +250,7 @@ class ProcessHost:
         """
         return self._count == 1
 
-    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Give a leg its keys; see `MediaHost.secure`.
 
         Raises

@@ -9,6 +9,7 @@ from typing import Any
 from ..mixer.commands import LegStats, MixerEvent
 from ..mixer.tap import TapBlock
 from ..rtp.srtp import StreamKeys
+from .dtls import DtlsTerms
 from .media_io import Address
 
 # ------------------------------------------------------------------------------ to a worker
@@ -52,7 +53,7 @@ class Secure:
     """See `MediaHost.secure`."""
 
     leg: int
-    keys: StreamKeys | None
+    keys: StreamKeys | DtlsTerms | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,10 +193,16 @@ async def test_several_workers_and_encryption_are_refused_at_the_start(tmp_path:
         assert not server.legs
 
 
-async def test_one_worker_carries_encrypted_calls(tmp_path: Path) -> None:
-    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.REQUIRED)
+@pytest.mark.parametrize("way", ["sdes", "dtls"])
+async def test_one_worker_carries_encrypted_calls(tmp_path: Path, way: str) -> None:
+    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.REQUIRED, key_exchange=(way,))
     phones = [
-        TonePhone(name, frequency=tone, encryption=rtpmix.Encryption.REQUIRED)
+        TonePhone(
+            name,
+            frequency=tone,
+            encryption=rtpmix.Encryption.REQUIRED,
+            dtls=way == "dtls",
+        )
         for name, tone in (("ann", 1000.0), ("bob", 1300.0))
     ]
     async with rtpmix.Server(asked, workers=1) as server, phones[0], phones[1]:
