@@ -66,6 +66,9 @@ class Config:
         itself.
     rtp_ports
         Ports for RTP and RTCP, two to a leg.
+    workers
+        Processes that carry media, one for each processor that it may use. 0: a thread of this
+        process. Above some hundred legs, SIP and media get in each other's way in one process.
     codecs
         Codecs in the order of preference: "PCMU", "PCMA".
     encryption
@@ -180,6 +183,7 @@ class Config:
     media_address: str | None = None
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
+    workers: int = 0
     codecs: tuple[str, ...] = CODECS
     encryption: Encryption = Encryption.OPTIONAL
     key_exchange: tuple[str, ...] = ("sdes", "dtls")
@@ -240,7 +244,11 @@ class Config:
         if unknown or not self.codecs:
             raise UsageError(f"codecs {self.codecs!r}: choose one or more of {', '.join(CODECS)}")
         _check_encryption(self)
-        for name, value in (("jitter_ms", self.jitter_ms), ("max_calls", self.max_calls)):
+        for name, value in (
+            ("jitter_ms", self.jitter_ms),
+            ("max_calls", self.max_calls),
+            ("workers", self.workers),
+        ):
             if value < 0:
                 raise UsageError(f"{name} is {value}; it can't be negative")
         if self.media_timeout_s < 0:

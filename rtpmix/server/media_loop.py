@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..mixer.commands import CloseLeg, Command, LegClosed, MixerEvent, OpenLeg
+from ..mixer.commands import AdoptLeg, CloseLeg, Command, LegClosed, MixerEvent, OpenLeg
 from ..mixer.engine import Engine
 from ..mixer.tap import BlockSink
 from ..rtp.srtp import StreamKeys
@@ -141,7 +141,7 @@ class MediaLoop:
             self.io.release(item.leg)
         else:
             self.engine.submit(item)
-            if isinstance(item, OpenLeg):
+            if isinstance(item, OpenLeg | AdoptLeg):
                 row = self.engine.row_of(item.leg)
                 if row is not None:
                     self.io.attach(item.leg, row)
