@@ -66,6 +66,8 @@ class ThreadHost(EngineHost):
         Beats in a ptime: more spread the load and shorten the wait in the kernel, but each costs.
     source
         Randomness for the spacing of RTCP reports.
+    epoch
+        Wall-clock time of media sample 0, for RTCP; None: now.
     clock
         Seconds that never go back.
     """
@@ -79,13 +81,14 @@ class ThreadHost(EngineHost):
         legs_per_port: int = 1,
         phases: int = 4,
         source: random.Random | None = None,
+        epoch: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         engine = Engine(
             phases=phases,
             batch=1024,
             capacity=256,
-            epoch=time.time(),
+            epoch=time.time() if epoch is None else epoch,
             source=source or random.Random(),
         )
         self._io = media_io(media_address, ports, media_address_v6, legs_per_port=legs_per_port)
@@ -131,7 +134,7 @@ class ThreadHost(EngineHost):
 
     def _run(self) -> None:
         media, engine, clock = self._media, self._engine, self._clock
-        start = clock()
+        start = clock() - engine.beat * self._beat_s
         while not self._stopping:
             due = start + engine.beat * self._beat_s
             wait = due - clock()

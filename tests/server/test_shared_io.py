@@ -1,10 +1,12 @@
 """Legs that share sockets, on loopback: nobody hears, or sends as, another."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 
 import pytest
 
+import rtpmix
 from rtpmix.errors import CapacityError
 from rtpmix.mixer.boxes import Inbox, Outbox
 from rtpmix.server import shared_io
@@ -240,3 +242,66 @@ def test_without_the_calls_or_the_wish_each_leg_has_its_own(
     assert made[0].reserve(1, remote=("127.0.0.1", 1))[1] == PORTS[0]
     for one in made:
         one.close()
+
+
+INVITE = """INVITE sip:a@127.0.0.1 SIP/2.0
+Via: SIP/2.0/UDP 127.0.0.1:{sip};branch=z9hG4bK{media};rport
+From: <sip:x@y>;tag={media}
+To: <sip:a@127.0.0.1>
+Call-ID: {media}-{number}
+CSeq: 1 INVITE
+Contact: <sip:x@127.0.0.1:{sip}>
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: {length}
+
+{body}"""
+OFFER = """v=0
+o=- 1 1 IN IP4 127.0.0.1
+s=-
+c=IN IP4 127.0.0.1
+t=0 0
+m=audio {media} RTP/AVP 0
+"""
+
+
+def answered_port(phone: socket.socket, server: Address, number: int, media: int) -> int:
+    """Call with an offer of this media port; return the port in the answer."""
+    body = OFFER.format(media=media).replace("\n", "\r\n")
+    names = {"sip": phone.getsockname()[1], "media": media, "number": number}
+    head = INVITE.format(**names, length=len(body), body="").replace("\n", "\r\n")
+    head = head.replace(f"z9hG4bK{media}", f"z9hG4bK{media}-{number}")
+    phone.sendto((head + body).encode(), server)
+    while True:
+        data = phone.recv(4000)
+        if data.startswith(b"SIP/2.0 200") and f"Call-ID: {media}-{number}\r\n".encode() in data:
+            return int(data.split(b"m=audio ")[1].split()[0])
+        assert data.startswith((b"SIP/2.0 1", b"SIP/2.0 200"))
+
+
+async def test_calls_that_offer_different_addresses_share_a_port_of_the_server() -> None:
+    config = rtpmix.Config(
+        sip_listen=("udp:127.0.0.1:0",),
+        media_address="127.0.0.1",
+        rtp_ports=range(13460, 13480),
+        legs_per_port=10,
+    )
+    async with rtpmix.Server(config) as server:
+
+        @server.on_invite
+        async def answer(call: rtpmix.IncomingCall) -> None:
+            await (await call.answer()).closed()
+
+        host, _, port = server.sip_address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            phone.bind(("127.0.0.1", 0))
+            phone.settimeout(5)
+            calls = ((1, 4000), (2, 4002), (3, 4000))
+            ports = [
+                await loop.run_in_executor(
+                    None, answered_port, phone, (host, int(port)), number, media
+                )
+                for number, media in calls
+            ]
+    assert ports == [13460, 13460, 13462]
