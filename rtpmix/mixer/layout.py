@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bridge import Bridge
+from .crowd import Crowd, crowd_of
 from .g711 import PCMA
 from .gains import Exact, coefficients_of_frame, mix_ramp
 from .rows import FRAME, Kind, Numbers, Rows
@@ -29,6 +30,7 @@ class Group:
     stop: int
     size: int
     gains: Exact  # (bridges, size, size)
+    crowd: Crowd | None = None  # the same, taken apart; of a single large bridge only
 
 
 @dataclass(slots=True)
@@ -74,6 +76,10 @@ class Layout:
         talk = spoken[: self.mixed].astype(np.float64)
         heard = np.empty_like(talk)
         for group in self.groups:
+            if group.crowd is not None:
+                place = slice(group.start, group.stop)
+                group.crowd.mix(talk[place], heard[place])
+                continue
             shape = (-1, group.size, FRAME)
             part = talk[group.start : group.stop].reshape(shape)
             np.matmul(group.gains, part, out=heard[group.start : group.stop].reshape(shape))
@@ -102,7 +108,8 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
                 ramping.append((bridge, len(order)))
             order.extend([rows.of_seat[seat] for seat in bridge.seats])
         gains = np.stack([bridge.gains for bridge in members])
-        groups.append(Group(start, len(order), size, gains))
+        crowd = crowd_of(gains[0]) if len(members) == 1 else None
+        groups.append(Group(start, len(order), size, gains, crowd))
     mixed = len(order)
     order.extend(loose)
     index = np.array(order, np.int64)

@@ -212,6 +212,15 @@ class SharedIO:
             for code in (2 * known.row, 2 * known.row + 1):
                 self._waiting.pop(code, None)
 
+    def counts(self) -> dict[str, int]:
+        """Return what is shared, and the datagrams that were thrown away."""
+        return {
+            "ports": len(self._ports),
+            "legs": len(self._legs),
+            "unknown_source": self.unknown,
+            "overrun": self.overrun,
+        }
+
     # ------------------------------------------------------------------------------ packets
 
     def receive(self, inbox: Inbox) -> int:
