@@ -61,7 +61,9 @@ class Config:
     codecs
         Codecs in the order of preference: "PCMU", "PCMA".
     jitter_ms
-        How long after its arrival a leg's first packet is played: the jitter that is absorbed.
+        The least time from a packet's arrival until it is played. The delay follows the jitter
+        that a leg shows by itself; where that is known to come, this is there from the first
+        packet on.
     extended_reports
         True: every leg gets RTCP XR with voice metrics (RFC 3611). False: those legs get them whose
         peer sends XR itself.
@@ -163,7 +165,7 @@ class Config:
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
     codecs: tuple[str, ...] = CODECS
-    jitter_ms: int = 10
+    jitter_ms: int = 0
     extended_reports: bool = False
     media_timeout_s: float = 30.0
     users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
