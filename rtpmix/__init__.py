@@ -47,6 +47,7 @@ from .events import (
     TrunkRegistered,
 )
 from .mixer.commands import LegStats
+from .sdp.security import Encryption
 from .server.bridge import Bridge
 from .server.incoming import IncomingCall
 from .server.leg import Leg
@@ -85,6 +86,7 @@ __all__ = [
     "Credential",
     "DigitReceived",
     "Diverted",
+    "Encryption",
     "Event",
     "EventsDropped",
     "Fate",

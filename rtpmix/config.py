@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .errors import SipParseError, UsageError
+from .rtp.srtp import SUITES
+from .sdp.security import Encryption
 from .sip.agent_config import UserAgentConfig
 from .sip.authentication import Credential
 from .sip.credentials import ALGORITHMS, Secret
@@ -21,6 +23,12 @@ from .trunks import Trunk
 __all__ = ["Config", "Listen", "StreamLimits", "TlsConfig"]
 
 CODECS = ("PCMU", "PCMA")
+SRTP_SUITES = (
+    "AEAD_AES_256_GCM",
+    "AEAD_AES_128_GCM",
+    "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32",
+)
 NOTICES = ("silent", "info", "message")
 PORTS_PER_LEG = 2  # RTP on the even port, RTCP on the odd one above it (RFC 3550 section 11)
 
@@ -60,6 +68,13 @@ class Config:
         Ports for RTP and RTCP, two to a leg.
     codecs
         Codecs in the order of preference: "PCMU", "PCMA".
+    encryption
+        Whether media is encrypted: `Encryption.REQUIRED`, ``OPTIONAL`` (with whoever can) or
+        ``FORBIDDEN``. Under ``OPTIONAL``, keys are used wherever a peer offers them, and offered
+        where signalling is encrypted too (TLS, WSS). A single call may differ.
+    srtp_suites
+        Of SRTP, the best first: AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_80,
+        AES_CM_128_HMAC_SHA1_32.
     jitter_ms
         The least time from a packet's arrival until it is played. The delay follows the jitter
         that a leg shows by itself; where that is known to come, this is there from the first
@@ -165,6 +180,8 @@ class Config:
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
     codecs: tuple[str, ...] = CODECS
+    encryption: Encryption = Encryption.OPTIONAL
+    srtp_suites: tuple[str, ...] = SRTP_SUITES
     jitter_ms: int = 0
     extended_reports: bool = False
     media_timeout_s: float = 30.0
@@ -220,6 +237,7 @@ class Config:
         unknown = [codec for codec in self.codecs if codec not in CODECS]
         if unknown or not self.codecs:
             raise UsageError(f"codecs {self.codecs!r}: choose one or more of {', '.join(CODECS)}")
+        _check_encryption(self)
         for name, value in (("jitter_ms", self.jitter_ms), ("max_calls", self.max_calls)):
             if value < 0:
                 raise UsageError(f"{name} is {value}; it can't be negative")
@@ -277,6 +295,16 @@ def _check_listens(config: Config) -> None:
             "ws: and wss: are for web pages, and websocket_origins names none: "
             "name their origins, or '*' for any"
         )
+
+
+def _check_encryption(config: Config) -> None:
+    if not isinstance(config.encryption, Encryption):
+        raise UsageError(
+            f"encryption is {config.encryption!r}: use Encryption.REQUIRED, OPTIONAL or FORBIDDEN"
+        )
+    suites = config.srtp_suites
+    if isinstance(suites, str) or not suites or not set(suites) <= SUITES.keys():
+        raise UsageError(f"srtp_suites {suites!r}: choose one or more of {', '.join(SUITES)}")
 
 
 def _check_routes(config: Config) -> None:

@@ -166,6 +166,14 @@ class MasterKey:
         return self.material[self.suite.key_length :]
 
 
+@dataclass(frozen=True, slots=True)
+class StreamKeys:
+    """The master keys of both directions of one leg. Never shown by ``repr``."""
+
+    ours: MasterKey = field(repr=False)  # we send with this one
+    theirs: MasterKey = field(repr=False)
+
+
 class SrtpSession:
     """One direction of one SRTP stream; make it with `sender` or `receiver`."""
 

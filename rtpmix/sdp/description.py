@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from ..errors import SdpError, UsageError
@@ -29,6 +29,9 @@ MAX_LINES = 512
 MAX_LINE_BYTES = 4_096
 MAX_MEDIA = 32
 MAX_FORMATS = 128
+
+# Attributes whose value is a key or a password: never shown, never remembered.
+SECRET = ("crypto", "ice-pwd", "key-mgmt")
 
 _RTPMAP = re.compile(r"([0-9]{1,3}) +([^\s/]+)/([0-9]{1,7})(?:/([0-9]{1,3}))?")
 _SESSION_OPTIONAL = frozenset("iuepbk")
@@ -92,6 +95,10 @@ class Attribute:
     name: str
     value: str | None = None
 
+    def __repr__(self) -> str:
+        value = "..." if self.name in SECRET and self.value else self.value
+        return f"Attribute({self.name!r}, {value!r})"
+
     def __str__(self) -> str:
         return self.name if self.value is None else f"{self.name}:{self.value}"
 
@@ -124,8 +131,8 @@ class MediaDescription:
     connection: Connection | None = None
     attributes: tuple[Attribute, ...] = ()
     port_count: int = 1
-    optional: tuple[tuple[str, str], ...] = ()
-    unknown_lines: tuple[tuple[str, str], ...] = ()
+    optional: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # k= is a key
+    unknown_lines: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def attribute(self, name: str) -> Attribute | None:
         """Return the first attribute of that name, or None."""
@@ -166,8 +173,8 @@ class SessionDescription:
     attributes: tuple[Attribute, ...] = ()
     name: str = "-"
     times: tuple[tuple[str, str], ...] = (("t", "0 0"),)
-    optional: tuple[tuple[str, str], ...] = ()
-    unknown_lines: tuple[tuple[str, str], ...] = ()
+    optional: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # k= is a key
+    unknown_lines: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def attribute(self, name: str) -> Attribute | None:
         """Return the first session-level attribute of that name, or None."""
@@ -347,11 +354,18 @@ def _parse_media(value: str) -> MediaDescription:
     return MediaDescription(kind, port_number, protocol, tuple(formats), port_count=port_count)
 
 
-@remembered
 def _parse_attribute(value: str) -> Attribute | None:
+    secret = value.lstrip().startswith(SECRET)
+    return _read_attribute(value) if secret else _remembered_attribute(value)
+
+
+def _read_attribute(value: str) -> Attribute | None:
     name, colon, text = value.partition(":")
     name = name.strip()
     return Attribute(name, text if colon else None) if name else None
+
+
+_remembered_attribute = remembered(_read_attribute)
 
 
 @remembered

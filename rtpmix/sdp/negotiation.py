@@ -18,12 +18,19 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import SdpError, UsageError
 from .description import (
-    Attribute,
-    Connection,
     MediaDescription,
-    Origin,
     RtpMap,
     SessionDescription,
+)
+from .refusal import NegotiationError, warning_for
+from .security import (
+    PLAIN,
+    Encryption,
+    Secured,
+    accept_security,
+    answer_security,
+    encrypted_first,
+    profile_to_offer,
 )
 from .stream import (
     CLOCK_HZ,
@@ -36,6 +43,7 @@ from .stream import (
     read_audio,
 )
 from .texts import ip_literal
+from .writing import LocalMedia, describe, write_audio
 
 __all__ = [
     "Capabilities",
@@ -49,25 +57,9 @@ __all__ = [
     "warning_for",
 ]
 
-_PROTOCOL = "RTP/AVP"
+_PROTOCOL = PLAIN[0]
 _USUAL_EVENTS_PAYLOAD_TYPE = 101
 _DYNAMIC = range(96, 128)  # RFC 3551 section 6
-
-
-class NegotiationError(SdpError):
-    """Nothing in common: 488, with `warning` as its Warning header (RFC 3261 section 20.43)."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{code} {text}", status_hint=488)
-        self.warning = f'{code} rtpmix "{text}"'
-
-
-def warning_for(error: SdpError) -> str:
-    """Return a Warning header's value that says why a description was refused."""
-    if isinstance(error, NegotiationError):
-        return error.warning
-    text = str(error).replace("\\", "").replace('"', "")
-    return f'399 rtpmix "{text}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,27 +76,6 @@ class Capabilities:
             raise UsageError(f"codecs {self.codecs} must be one or more of PCMU and PCMA")
         if not 1 <= self.ptime_ms <= MAX_PTIME_MS:
             raise UsageError(f"ptime_ms {self.ptime_ms} must be 1 to {MAX_PTIME_MS}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalMedia:
-    """Our end of the stream: where we receive, and the identity that goes into ``o=``."""
-
-    address: str  # an IP literal
-    port: int  # RTP; RTCP is on the next port
-    session_id: int
-    version: int
-    direction: Direction = Direction.SENDRECV  # what we would like
-
-    def __post_init__(self) -> None:
-        if ip_literal(self.address) is None:
-            raise UsageError(f"media address {self.address!r} must be an IP address, not a name")
-        if not 1 <= self.port <= 65_535:
-            raise UsageError(f"media port {self.port} must be 1 to 65535")
-
-    def revised(self, direction: Direction | None = None) -> LocalMedia:
-        """Return the next revision: each version is one above the last (RFC 3264 section 8)."""
-        return replace(self, version=self.version + 1, direction=direction or self.direction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +117,8 @@ class Negotiated:
     receive_dtmf_payload_type: int | None = None
     slots: tuple[StreamSlot, ...] = field(default=(), repr=False)
     index: int = 0  # which m= line is the audio
+    protocol: str = _PROTOCOL
+    secured: Secured | None = None  # None: in the clear
 
     @property
     def held(self) -> bool:
@@ -163,11 +136,17 @@ def make_offer(
     RFC 3264 sections 5 and 8; RFC 6337 section 5.1
     """
     formats, mux = _formats_to_offer(capabilities, previous), capabilities.rtcp_mux
-    audio = _write_audio(local, local.direction, formats, capabilities.ptime_ms, mux=mux)
+    protocol, keys = profile_to_offer(
+        local.security,
+        previous.protocol if previous else None,
+        previous.secured if previous else None,
+    )
+    ptime_ms = capabilities.ptime_ms
+    audio = write_audio(local, local.direction, formats, ptime_ms, mux, protocol, keys)
     media = [slot.refused() for slot in previous.slots] if previous else []
     index = previous.index if previous else 0
     media[index : index + 1] = [audio]
-    return _describe(local, media)
+    return describe(local, media)
 
 
 def answer_offer(
@@ -198,21 +177,33 @@ def answer_offer(
     slots = tuple(StreamSlot.of(media) for media in offer.media)
     answers = [slot.refused() for slot in slots]
     if current is not None and not any(_is_wanted_audio(media) for media in offer.media):
-        return _describe(local, answers, offer.times), _switched_off(current, offer, slots)
-    index, stream, codec = _choose_stream(offer, capabilities, local)
+        return describe(local, answers, offer.times), _switched_off(current, offer, slots)
+    index, stream, codec, secured = _choose_stream(offer, capabilities, local, current)
     said = _meet(local.direction, stream.direction)
     events = stream.events_payload_type if capabilities.dtmf else None
     mux = capabilities.rtcp_mux and stream.rtcp_mux
     formats = [codec, *([RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else [])]
-    answers[index] = _write_audio(local, said, formats, capabilities.ptime_ms, mux=mux)
+    protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
+    ptime_ms = capabilities.ptime_ms
+    answers[index] = write_audio(local, said, formats, ptime_ms, mux, protocol, keys)
     agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
-    return _describe(local, answers, offer.times), agreed
+    agreed = replace(agreed, protocol=protocol, secured=secured)
+    return describe(local, answers, offer.times), agreed
 
 
 def accept_answer(
-    offer: SessionDescription, answer: SessionDescription, capabilities: Capabilities
+    offer: SessionDescription,
+    answer: SessionDescription,
+    capabilities: Capabilities,
+    *,
+    must_encrypt: bool = False,
 ) -> Negotiated:
     """Read the peer's answer to our `offer`.
+
+    Parameters
+    ----------
+    must_encrypt
+        Refuse an answer in the clear, even where the offer allowed it.
 
     Raises
     ------
@@ -236,7 +227,8 @@ def accept_answer(
         raise NegotiationError(304, "Media type not available")
     theirs = read_audio(answer, media)
     codec = theirs.codec(tuple(mapping.encoding for mapping in ours.codecs))
-    if media.protocol != _PROTOCOL or codec is None:
+    secured = accept_security(offer.media[index], media, must=must_encrypt)
+    if codec is None:
         raise NegotiationError(305, "Incompatible media format")
     expected = ours.codec((codec.encoding,)) or codec
     events = theirs.events_payload_type if ours.events_payload_type is not None else None
@@ -248,6 +240,8 @@ def accept_answer(
         agreed,
         receive_payload_type=expected.payload_type,
         receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
+        protocol=media.protocol,
+        secured=secured,
     )
 
 
@@ -294,28 +288,36 @@ def _is_wanted_audio(media: MediaDescription) -> bool:
 
 
 def _choose_stream(
-    offer: SessionDescription, capabilities: Capabilities, local: LocalMedia
-) -> tuple[int, AudioStream, RtpMap]:
+    offer: SessionDescription,
+    capabilities: Capabilities,
+    local: LocalMedia,
+    current: Negotiated | None,
+) -> tuple[int, AudioStream, RtpMap, Secured | None]:
     """Return the first usable audio stream, or raise the reason against the first unusable one."""
     refusal: NegotiationError | None = None
-    for index, media in enumerate(offer.media):
+    before = current.secured if current is not None else None
+    streams = list(enumerate(offer.media))
+    if local.security.policy is not Encryption.FORBIDDEN:
+        streams = encrypted_first(offer.media)
+    for index, media in streams:
         if not _is_wanted_audio(media):
             continue
         stream = read_audio(offer, media)
         codec = stream.codec(capabilities.codecs)
-        problem = _problem(media, stream, local)
+        problem = _problem(stream, local)
+        secured = None
+        try:
+            secured = answer_security(media, local.security, before)
+        except NegotiationError as error:
+            problem = error
         if problem is None and codec is not None:
-            return index, stream, codec
+            return index, stream, codec, secured
         refusal = refusal or problem or NegotiationError(305, "Incompatible media format")
     raise refusal or NegotiationError(304, "Media type not available")
 
 
-def _problem(
-    media: MediaDescription, stream: AudioStream, local: LocalMedia
-) -> NegotiationError | None:
-    """Return what stands between us and a stream apart from its codecs (RFC 3261 20.43)."""
-    if media.protocol != _PROTOCOL:
-        return NegotiationError(302, "Incompatible transport protocol")
+def _problem(stream: AudioStream, local: LocalMedia) -> NegotiationError | None:
+    """Return what stands between us and a stream's address (RFC 3261 20.43)."""
     ip, own = stream.connection.ip, ip_literal(local.address)
     if ip is None or own is None or ip.is_unspecified:
         return None
@@ -362,35 +364,3 @@ def _formats_to_offer(capabilities: Capabilities, previous: Negotiated | None) -
         if number is not None:
             formats.append(RtpMap(number, EVENTS, CLOCK_HZ))
     return formats
-
-
-def _write_audio(
-    local: LocalMedia, direction: Direction, formats: list[RtpMap], ptime_ms: int, *, mux: bool
-) -> MediaDescription:
-    attributes: list[Attribute] = []
-    for mapping in formats:
-        # Static numbers get an rtpmap too (RFC 3264 section 5.1, SHOULD).
-        text = str(mapping).replace(EVENTS, EVENTS.lower())
-        attributes.append(Attribute("rtpmap", text))
-        if mapping.encoding == EVENTS:
-            attributes.append(Attribute("fmtp", f"{mapping.payload_type} 0-15"))
-    attributes.append(Attribute("ptime", str(ptime_ms)))
-    attributes.append(Attribute(direction.value))
-    if mux:
-        attributes.append(Attribute("rtcp-mux"))
-    numbers = tuple(str(mapping.payload_type) for mapping in formats)
-    return MediaDescription("audio", local.port, _PROTOCOL, numbers, attributes=tuple(attributes))
-
-
-def _describe(
-    local: LocalMedia,
-    media: list[MediaDescription],
-    times: tuple[tuple[str, str], ...] = (("t", "0 0"),),
-) -> SessionDescription:
-    """Write our description; an answer repeats the offer's ``t=`` (RFC 3264 section 6)."""
-    return SessionDescription(
-        origin=Origin(local.session_id, local.version, local.address),
-        connection=Connection(local.address),
-        media=tuple(media),
-        times=times,
-    )

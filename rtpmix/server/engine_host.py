@@ -7,6 +7,7 @@ from typing import Any
 from ..mixer.commands import Command, LegStats
 from ..mixer.engine import Engine
 from ..mixer.tap import BlockSink
+from ..rtp.srtp import StreamKeys
 from .media_io import Address, MediaIO
 from .media_loop import MediaLoop
 
@@ -36,6 +37,10 @@ class EngineHost:
     ) -> None:
         """Name a leg's peer; see `MediaHost.connect`."""
         self._media.connect(leg, remote, remote_rtcp, rtcp_mux)
+
+    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+        """Give a leg its keys; see `MediaHost.secure`."""
+        self._media.secure(leg, keys)
 
     def release(self, leg: int) -> None:
         """Give a leg's ports back; see `MediaHost.release`."""

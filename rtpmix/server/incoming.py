@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CallFailed, CapacityError, SdpError, UsageError
 from ..sdp.negotiation import warning_for
+from ..sdp.security import Encryption
 from ..sip import events as sip
 from ..sip.flow import Flow
 from ..sip.history import read_history
@@ -103,11 +104,16 @@ class IncomingCall:
         self._board.agent.ring(self.call, self._board.now)
         self._board.pump()
 
-    async def progress(self, status: int = 183) -> Leg:
+    async def progress(self, status: int = 183, *, encryption: Encryption | None = None) -> Leg:
         """Open early media: the caller hears what its leg is bridged to, before the answer.
 
         The leg can be bridged and played to at once; `answer` makes it an ordinary one, and
         `reject` closes it.  Where the caller can, the response is sent reliably (RFC 3262).
+
+        Parameters
+        ----------
+        encryption
+            Of the leg, in place of `Config.encryption`.
 
         Raises
         ------
@@ -122,24 +128,32 @@ class IncomingCall:
             raise UsageError("this call has early media already: use answer or reject")
         if not self._request.body and not takes_reliable(self._request):
             raise UsageError("the caller made no offer and takes none before the answer")
-        self.leg, self._early_body = await self._open(early=True)
+        self.leg, self._early_body = await self._open(early=True, encryption=encryption)
         self._board.agent.ring(self.call, self._board.now, status, body=self._early_body)
         self._board.pump()
         self.leg.announce()
         return self.leg
 
-    async def answer(self, *, user_to_user: UserToUser | Sequence[UserToUser] | None = None) -> Leg:
+    async def answer(
+        self,
+        *,
+        user_to_user: UserToUser | Sequence[UserToUser] | None = None,
+        encryption: Encryption | None = None,
+    ) -> Leg:
         """Accept the call, and return its leg.
 
         Parameters
         ----------
         user_to_user
             For the caller's program, in the 200 (RFC 7433).
+        encryption
+            Of the leg, in place of `Config.encryption`; decided already where there is early media.
 
         Raises
         ------
         CallFailed
-            488 when the offer has no codec in common with `Config.codecs`, 503 when no port is
+            488 when the offer has no codec in common with `Config.codecs`, or is not encrypted
+            as the policy demands; 503 when no port is
             left, 487 when the caller gave up; the caller has been told.
         UsageError
             When the call has been answered or rejected before.
@@ -154,7 +168,7 @@ class IncomingCall:
             early.early = False
             self._board.adopt(early)
         else:
-            self.leg, body = await self._open(early=False)
+            self.leg, body = await self._open(early=False, encryption=encryption)
         leg = self.leg
         assert leg is not None
         self._board.agent.accept(self.call, self._board.now, body, headers, credentials=credentials)
@@ -163,9 +177,9 @@ class IncomingCall:
             leg.announce()
         return leg
 
-    async def _open(self, *, early: bool) -> tuple[Leg, bytes]:
+    async def _open(self, *, early: bool, encryption: Encryption | None) -> tuple[Leg, bytes]:
         """Return a leg with media, and the description to send for it."""
-        number, media = self._board.new_media()
+        number, media = self._board.new_media(encryption, self.flow)
         try:
             await media.reserve(self.flow.remote, self._request.body)
             if self._gone:

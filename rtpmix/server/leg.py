@@ -105,6 +105,13 @@ class Leg(Correspondence):
         return negotiated.codec if negotiated is not None else ""
 
     @property
+    def encryption(self) -> str | None:
+        """The SRTP suite that media is encrypted with; None in the clear, or before an answer."""
+        negotiated = self.media.negotiated
+        secured = negotiated.secured if negotiated is not None else None
+        return secured.suite if secured is not None else None
+
+    @property
     def is_open(self) -> bool:
         """True until either side hung up."""
         return self._ending is None
@@ -176,6 +183,25 @@ class Leg(Correspondence):
     async def resume(self) -> None:
         """Undo `hold`."""
         await self._reinvite(Direction.SENDRECV)
+
+    async def rekey(self) -> None:
+        """Encrypt under a new key of ours from now on: a re-INVITE tells it (RFC 4568).
+
+        Raises
+        ------
+        UsageError
+            When the leg is not encrypted, is closed, or waits for another re-INVITE's answer.
+        CallFailed
+            The peer does not take it; the old key stays.
+        """
+        if self.encryption is None:
+            raise UsageError(f"{self.id} is not encrypted: there is no key to change")
+        former = self.media.draw_keys()
+        try:
+            await self._reinvite(self.media.wanted)
+        except BaseException:
+            self.media.restore_keys(former)
+            raise
 
     async def send_digits(self, digits: str) -> None:
         """Send keys to the peer as RFC 4733 events.

@@ -11,13 +11,14 @@ from typing import Any, Protocol
 
 from ..mixer.commands import Command, LegStats, MixerEvent
 from ..mixer.tap import BlockSink
+from ..rtp.srtp import StreamKeys
 from .media_io import Address
 
 
 class MediaHost(Protocol):
     """An engine with a network. All methods are for the event loop's thread.
 
-    Commands of one caller take effect in the order of `submit`, `connect` and `release`.
+    Commands of one caller take effect in the order of `submit`, `secure`, `connect` and `release`.
 
     Attributes
     ----------
@@ -51,6 +52,9 @@ class MediaHost(Protocol):
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
     ) -> None:
         """Hear only this source, and send only there. None: neither, until told otherwise."""
+
+    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+        """From now on send and hear a leg under these SRTP keys only; None: in the clear."""
 
     def release(self, leg: int) -> None:
         """Give a leg's ports back. `CloseLeg` does so too; releasing twice is no error."""

@@ -10,7 +10,9 @@ from typing import Any
 from ..mixer.commands import CloseLeg, Command, LegClosed, MixerEvent, OpenLeg
 from ..mixer.engine import Engine
 from ..mixer.tap import BlockSink
+from ..rtp.srtp import StreamKeys
 from .media_io import Address, MediaIO
+from .secure_io import SecureIO
 
 MAX_READS = 4  # datagrams read from one socket in one beat: a flood costs no more
 # Bounds of the lateness histogram in ms; a beat counts in the first bucket that it fits.
@@ -26,26 +28,35 @@ class _Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class _Secure:
+    leg: int
+    keys: StreamKeys | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Release:
     leg: int
+
+
+_Item = Command | _Connect | _Secure | _Release
 
 
 class MediaLoop:
     """An engine and its I/O, moved on beat by beat.
 
-    The methods that queue (`submit`, `connect`, `release`) may be called from another thread.
+    `submit`, `secure`, `connect` and `release` queue, and may be called from another thread.
     """
 
     def __init__(self, engine: Engine, io: MediaIO) -> None:
         self.engine = engine
-        self.io = io
+        self.io = SecureIO(io)
         self.writer: BlockSink | None = None
         self.beats = 0
         self.late_beats = 0
         self.failed_beats = 0
         self.skipped_frames = 0
         self.lateness = [0] * (len(LATENESS_MS) + 1)
-        self._queue: deque[Command | _Connect | _Release] = deque()
+        self._queue: deque[_Item] = deque()
 
     # --------------------------------------------------------------------------- from outside
 
@@ -58,6 +69,10 @@ class MediaLoop:
     ) -> None:
         """Queue a connection, in order with the commands."""
         self._queue.append(_Connect(leg, remote, remote_rtcp, rtcp_mux))
+
+    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+        """Queue a leg's keys, in order with the commands."""
+        self._queue.append(_Secure(leg, keys))
 
     def release(self, leg: int) -> None:
         """Queue the end of a leg's ports, in order with the commands."""
@@ -112,12 +127,15 @@ class MediaLoop:
             "late_ticks": self.late_beats,
             "failed_ticks": self.failed_beats,
             "skipped_frames": self.skipped_frames,
+            "srtp": self.io.counts.as_dict(),
             "lateness_ms": dict(zip(bounds, self.lateness, strict=True)),
         }
 
-    def _do(self, item: Command | _Connect | _Release) -> None:
+    def _do(self, item: _Item) -> None:
         if isinstance(item, _Connect):
             self.io.connect(item.leg, item.remote, item.remote_rtcp, item.rtcp_mux)
+        elif isinstance(item, _Secure):
+            self.io.secure(item.leg, item.keys)
         elif isinstance(item, _Release):
             self.io.release(item.leg)
         else:

@@ -6,11 +6,12 @@ SDP bodies in and out (RFC 3264); commands to the media host.  No SIP here.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config import Config
 from ..errors import SdpError
 from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
+from ..rtp.srtp import MasterKey
 from ..sdp.description import SessionDescription, parse_sdp
 from ..sdp.negotiation import (
     Capabilities,
@@ -21,8 +22,10 @@ from ..sdp.negotiation import (
     answer_offer,
     make_offer,
 )
-from ..sip.flow import Address
+from ..sdp.security import Encryption, Security
+from ..sip.flow import Address, Flow
 from ..sip.routing import is_ip_literal
+from ..transports import SECURE
 from .local_addresses import address_towards, is_wildcard
 from .media_host import MediaHost
 
@@ -63,10 +66,18 @@ class MediaSession:
     ----------
     leg
         The seat number that the leg has in the engine.
+    source
+        Of SRTP keys.
     """
 
     def __init__(
-        self, host: MediaHost, config: Config, leg: int, identity: RtpIdentity, session_id: int
+        self,
+        host: MediaHost,
+        config: Config,
+        leg: int,
+        identity: RtpIdentity,
+        session_id: int,
+        source: random.Random,
     ) -> None:
         self._host = host
         self._config = config
@@ -79,8 +90,39 @@ class MediaSession:
         self._offered: SessionDescription | None = None
         self._offered_direction = Direction.SENDRECV
         self._opened = False
+        self._source = source
+        self._security = Security(policy=config.encryption)
+        self._previewed = False  # what is in force came before the call's answer
         self.wanted = Direction.SENDRECV  # what we ask for; `hold` narrows it
         self.negotiated: Negotiated | None = None
+
+    def encrypt(self, policy: Encryption | None, flow: Flow) -> None:
+        """Say before the first offer or answer how the leg is to be encrypted.
+
+        Parameters
+        ----------
+        policy
+            In place of `Config.encryption`.
+        flow
+            The way of its signalling. Where others can read that, keys in it hide nothing: under
+            an optional policy none are offered.
+        """
+        chosen = policy or self._config.encryption
+        self._security = Security(policy=chosen, offers=flow.transport in SECURE)
+
+    def draw_keys(self) -> Security:
+        """Take new SRTP keys for the next offer or answer; return what was before."""
+        former = self._security
+        keys = tuple(
+            MasterKey.generate(suite, random_bytes=self._source.randbytes)
+            for suite in self._config.srtp_suites
+        )
+        self._security = replace(self._security, keys=keys)
+        return former
+
+    def restore_keys(self, former: Security) -> None:
+        """Go back to what was before `draw_keys`."""
+        self._security = former
 
     async def reserve(self, peer: Address, offer: bytes = b"") -> None:
         """Take a port pair for media to and from a peer.
@@ -113,6 +155,8 @@ class MediaSession:
 
     def offer(self, direction: Direction | None = None) -> bytes:
         """Return an offer: the first one, or a new one within the session."""
+        if self._security.may_offer and not self._security.keys:
+            self.draw_keys()
         self._version += 1
         self._offered_direction = direction or self.wanted
         local = self._local(self._offered_direction)
@@ -129,7 +173,13 @@ class MediaSession:
         """
         if self._offered is None:
             raise SdpError("an answer came without an offer")
-        negotiated = accept_answer(self._offered, parse_sdp(body), self._capabilities)
+        negotiated = accept_answer(
+            self._offered,
+            parse_sdp(body),
+            self._capabilities,
+            must_encrypt=self._must_encrypt,
+        )
+        self._previewed = False
         self.wanted = self._offered_direction
         self._apply(negotiated)
         self._offered = None
@@ -144,7 +194,7 @@ class MediaSession:
         """
         offered = self._offered
         self.accept_answer(body)
-        self._offered = offered
+        self._offered, self._previewed = offered, True
 
     def answer(self, body: bytes) -> bytes:
         """Answer the peer's offer and put the result in force.
@@ -155,6 +205,8 @@ class MediaSession:
             Nothing in common (``status_hint`` 488); the session stays as it was.
         """
         offer = parse_sdp(body)
+        if not self._security.keys and b"a=crypto" in body:
+            self.draw_keys()
         self._version += 1
         description, negotiated = answer_offer(
             offer, self._capabilities, self._local(self.wanted), self.negotiated
@@ -179,6 +231,12 @@ class MediaSession:
         """True once the engine has a row for the leg."""
         return self._opened
 
+    @property
+    def _must_encrypt(self) -> bool:
+        """By policy, or since the call is encrypted: what is agreed is never taken back."""
+        agreed = self.negotiated is not None and self.negotiated.secured is not None
+        return self._security.policy is Encryption.REQUIRED or (agreed and not self._previewed)
+
     def _local(self, direction: Direction) -> LocalMedia:
         if self._address is None:
             raise SdpError("no port has been reserved for this leg", status_hint=500)
@@ -188,10 +246,11 @@ class MediaSession:
             session_id=self._session_id,
             version=self._version,
             direction=direction,
+            security=self._security,
         )
 
     def _apply(self, negotiated: Negotiated) -> None:
-        self.negotiated = negotiated
+        before, self.negotiated = self.negotiated, negotiated
         sends, receives = negotiated.direction.sends, negotiated.direction.receives
         sends = sends and negotiated.remote is not None
         if not self._opened:
@@ -208,8 +267,16 @@ class MediaSession:
                     receives=receives,
                 )
             )
+        # Before the peer is known to the network, so that nothing in the clear gets through.
+        self._secure(before, negotiated)
         remote = negotiated.remote
         self._host.connect(self._leg, remote, negotiated.remote_rtcp, negotiated.rtcp_mux)
+
+    def _secure(self, before: Negotiated | None, negotiated: Negotiated) -> None:
+        was = before.secured if before is not None else None
+        if negotiated.secured != was:
+            secured = negotiated.secured
+            self._host.secure(self._leg, secured.keys if secured is not None else None)
 
     def _open(self, negotiated: Negotiated, *, sends: bool, receives: bool) -> OpenLeg:
         return OpenLeg(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import CallFailed, SdpError
+from ..sdp.security import Encryption
 from ..sip import events as sip
 from ..sip.authentication import Credential
 from ..sip.flow import Flow
@@ -81,7 +82,9 @@ class OutgoingCall:
         ------
         CallFailed, CapacityError
         """
-        number, media = self._number, self._media = self._board.new_media()
+        number, media = self._number, self._media = self._board.new_media(
+            sender.encryption, self._destination.flow
+        )
         from_uri, from_name, headers = sender.seen_by(self._board, self._destination)
         try:
             await media.reserve(self._destination.flow.remote)
@@ -291,6 +294,7 @@ async def place_call(
     trunk: str | None = None,
     identity: CallerIdentity | None = None,
     session_id: str | None = None,
+    encryption: Encryption | None = None,
 ) -> Leg:
     """Call every contact of ``target`` at once; the first that answers becomes the leg.
 
@@ -313,7 +317,7 @@ async def place_call(
     extra = (*headers, *(AUTO_ANSWER if auto_answer else ()))
     scope = current_scope.get()
     session_id = session_id or (scope.session if scope is not None else None)
-    sender = Sender(caller, identity, extra, trunk, session_id)
+    sender = Sender(caller, identity, extra, trunk, session_id, encryption)
     pending = {asyncio.ensure_future(_place(board, flows, user, sender)) for flows in devices}
     failures: list[CallFailed] = []
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..sdp.security import Encryption
 from ..sip.identity import CallerIdentity
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Sender:
         Through which the call goes, or None.
     session_id
         Our UUID (RFC 7989), or None for a fresh one.
+    encryption
+        Of media, in place of `Config.encryption`.
     """
 
     caller: str | None
@@ -37,6 +40,7 @@ class Sender:
     headers: Headers
     trunk: str | None = None
     session_id: str | None = None
+    encryption: Encryption | None = None
 
     def seen_by(
         self, board: Switchboard, destination: Destination

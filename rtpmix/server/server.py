@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from ..config import Config
 from ..errors import UsageError
+from ..sdp.security import Encryption
 from ..sip.authentication import Credential
 from ..sip.identity import CallerIdentity
 from ..sip.user_to_user import UserToUser
@@ -233,6 +234,7 @@ class Server(Policies):
         identity: CallerIdentity | None = None,
         user_to_user: UserToUser | Sequence[UserToUser] | None = None,
         redirects: int | None = None,
+        encryption: Encryption | None = None,
     ) -> Leg:
         """Call somebody, and return the leg once the call is answered.
 
@@ -262,6 +264,8 @@ class Server(Policies):
             For the program at the other end (RFC 7433).
         redirects
             How many contacts of 3xx responses may be tried; None: `Config.redirects`.
+        encryption
+            Of the leg, in place of `Config.encryption`.
 
         Raises
         ------
@@ -288,6 +292,7 @@ class Server(Policies):
             identity=identity,
             user_to_user=user_to_user,
             redirects=redirects,
+            encryption=encryption,
         )
 
     async def bridge(self, *legs: Leg, name: str | None = None) -> Bridge:

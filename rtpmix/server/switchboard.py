@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ..config import Config
 from ..errors import UsageError
 from ..events import CallArrived, Event, LoginThrottled, Registered
+from ..sdp.security import Encryption
 from ..sip import events as sip
 from ..sip.flow import Address, Flow
 from ..sip.message import Request
@@ -138,12 +139,14 @@ class Switchboard:
         self._seats += 1
         return self._seats
 
-    def new_media(self) -> tuple[int, MediaSession]:
-        """Return a seat number and the media session for a new leg."""
+    def new_media(self, encryption: Encryption | None, flow: Flow) -> tuple[int, MediaSession]:
+        """Return a seat number and the media session for a new leg; see `MediaSession.encrypt`."""
         number = self.next_seat()
         identity = RtpIdentity.draw(self._random)
         session_id = self._random.randrange(1, 1 << 62)
-        return number, MediaSession(self.host, self.config, number, identity, session_id)
+        media = MediaSession(self.host, self.config, number, identity, session_id, self._random)
+        media.encrypt(encryption, flow)
+        return number, media
 
     def adopt(self, leg: Leg) -> None:
         """Take a new leg in, and hand its call's events to it from now on.

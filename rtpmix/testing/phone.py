@@ -26,6 +26,8 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import CallFailed, SdpError, UsageError
+from ..rtp.srtp import DEFAULT_SUITE, MasterKey
+from ..sdp.security import IN_THE_CLEAR, Encryption, Security
 from ..sip import events
 from ..sip.dialog_reference import DialogReference
 from ..sip.message import Request
@@ -76,6 +78,8 @@ class TonePhone:
         A status to refuse every call with.
     info_packages
         INFO packages that it takes (RFC 6086).
+    encryption, suites
+        Whether media is encrypted (SDES), and with which SRTP suites, the best first.
     keep
         How many packets to remember at least; None remembers everything.
     seed
@@ -98,6 +102,8 @@ class TonePhone:
         answer_after: float | None = 0.0,
         reject_with: int | None = None,
         info_packages: tuple[str, ...] = (),
+        encryption: Encryption = Encryption.FORBIDDEN,
+        suites: tuple[str, ...] = (DEFAULT_SUITE,),
         keep: int | None = None,
         seed: int | str | None = None,
     ) -> None:
@@ -114,6 +120,7 @@ class TonePhone:
         self.responses: dict[str, int] = {}  # method -> what is answered to it, else 200
         self._voice = tone_voice(frequency, level_db=level_db)
         self._codecs = codecs
+        self._encryption, self._suites = encryption, suites
         self._keep = keep
         self._random = Random(f"phone {f'{user}@{host}' if seed is None else seed}")
         self._line = PhoneLine(
@@ -401,7 +408,12 @@ class TonePhone:
         media = PhoneMedia(self._random, f"{self.user}@{self.host}", self._keep)
         media.voice = self._voice
         await media.open(self.host)
-        return PhoneSession(media, self._codecs, self._random.getrandbits(31))
+        session_id, security = self._random.getrandbits(31), IN_THE_CLEAR
+        if self._encryption is not Encryption.FORBIDDEN:
+            draw = self._random.randbytes
+            keys = (MasterKey.generate(suite, random_bytes=draw) for suite in self._suites)
+            security = Security(policy=self._encryption, keys=tuple(keys))
+        return PhoneSession(media, self._codecs, session_id, security)
 
     def _took_number(self, call: int) -> None:
         self._call = call

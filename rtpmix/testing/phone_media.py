@@ -9,7 +9,7 @@ from random import Random
 
 import numpy as np
 
-from ..errors import RtpParseError
+from ..errors import RtpParseError, SrtpError
 from ..rtp.dtmf import Digit, DigitReceiver, DigitSender
 from ..rtp.packet import RtpPacket, is_rtcp
 from ..rtp.reception import ReceptionStats
@@ -27,6 +27,7 @@ from ..rtp.rtcp import (
     parse_compound,
 )
 from ..rtp.sequence import TIMESTAMP_MODULUS, unwrap
+from ..rtp.srtp import SrtpSession, StreamKeys
 from ..sdp.negotiation import Negotiated
 from .audio import CLOCK_HZ, Samples, decode_g711, encode_g711
 from .net import Address
@@ -71,6 +72,7 @@ class PhoneMedia:
         self.reports: list[Report] = []
         self.digits: list[Digit] = []
         self.malformed = 0
+        self.unreadable = 0  # not encrypted as agreed
         self.sent = 0
         self.silent = False  # send silence instead of the voice
         self.paused = False  # send nothing at all
@@ -85,6 +87,9 @@ class PhoneMedia:
         self._timestamp = random.getrandbits(32)
         self._payload_types: dict[int, str] = {}  # codec of each number that is received
         self._agreed: Negotiated | None = None
+        self._keys: StreamKeys | None = None
+        self._sender: SrtpSession | None = None
+        self._receiver: SrtpSession | None = None
         self._loop = asyncio.get_running_loop()
         self._rtp: asyncio.DatagramTransport | None = None
         self._rtcp: asyncio.DatagramTransport | None = None
@@ -125,10 +130,18 @@ class PhoneMedia:
     def agree(self, agreed: Negotiated) -> None:
         """Use a session description from now on; the first one starts the clock."""
         self._agreed = agreed
+        self._secure(agreed.secured.keys if agreed.secured is not None else None)
         self._payload_types[agreed.receive_payload_type] = agreed.codec
         if self._timer is None:
             self._began = self._loop.time()
             self._timer = self._loop.call_at(self._began, self._tick)
+
+    def _secure(self, keys: StreamKeys | None) -> None:
+        if keys is None or self._keys is None or keys.ours != self._keys.ours:
+            self._sender = SrtpSession.sender(keys.ours) if keys is not None else None
+        if keys is None or self._keys is None or keys.theirs != self._keys.theirs:
+            self._receiver = SrtpSession.receiver(keys.theirs) if keys is not None else None
+        self._keys = keys
 
     def close(self) -> None:
         """Say goodbye and give the ports back; the recording stays."""
@@ -201,7 +214,10 @@ class PhoneMedia:
         self._sequence = (self._sequence + 1) % 65536
         self.sent += 1
         if self._rtp is not None:
-            self._rtp.sendto(packet.to_bytes(), remote)
+            data = packet.to_bytes()
+            if self._sender is not None:
+                data = self._sender.protect(data)
+            self._rtp.sendto(data, remote)
 
     def _report(self, *, leaving: bool = False) -> None:
         """Send SR or RR, SDES, and BYE at the end (RFC 3550 section 6.1)."""
@@ -227,6 +243,8 @@ class PhoneMedia:
         names = SourceDescription((SourceItems(self._ssrc, ((CNAME, self._cname),)),))
         goodbye = [Goodbye((self._ssrc,))] if leaving else []
         data = build_compound([first, names, *goodbye])
+        if self._sender is not None:
+            data = self._sender.protect_rtcp(data)
         if agreed.rtcp_mux:
             self._rtp.sendto(data, agreed.remote)
         else:
@@ -244,7 +262,12 @@ class PhoneMedia:
             self._hear_rtcp(data)
             return
         try:
+            if self._receiver is not None:
+                data = self._receiver.unprotect(data)
             packet = RtpPacket.parse(data)
+        except SrtpError:
+            self.unreadable += 1
+            return
         except RtpParseError:
             self.malformed += 1
             return
@@ -266,7 +289,12 @@ class PhoneMedia:
 
     def _hear_rtcp(self, data: bytes) -> None:
         try:
+            if self._receiver is not None:
+                data = self._receiver.unprotect_rtcp(data)
             reports = parse_compound(data)
+        except SrtpError:
+            self.unreadable += 1
+            return
         except RtpParseError:
             self.malformed += 1
             return

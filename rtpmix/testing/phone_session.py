@@ -14,18 +14,29 @@ from ..sdp.negotiation import (
     answer_offer,
     make_offer,
 )
+from ..sdp.security import IN_THE_CLEAR, Encryption, Security
 from .phone_media import PhoneMedia
 
 
 class PhoneSession:
     """The session of one call. Everything raises SdpError for what the other side wrote."""
 
-    def __init__(self, media: PhoneMedia, codecs: tuple[str, ...], session_id: int) -> None:
+    def __init__(
+        self,
+        media: PhoneMedia,
+        codecs: tuple[str, ...],
+        session_id: int,
+        security: Security = IN_THE_CLEAR,
+    ) -> None:
         self.media = media
         self.agreed: Negotiated | None = None
         self._capabilities = Capabilities(codecs=codecs)
         self._local = LocalMedia(
-            address=media.address[0], port=media.address[1], session_id=session_id, version=1
+            address=media.address[0],
+            port=media.address[1],
+            session_id=session_id,
+            version=1,
+            security=security,
         )
         self._offer: SessionDescription | None = None  # ours, that waits for its answer
 
@@ -45,7 +56,9 @@ class PhoneSession:
         """Take the answer to our offer."""
         if self._offer is not None:
             answer = parse_sdp(body)
-            self._agree(accept_answer(self._offer, answer, self._capabilities))
+            must = self._local.security.policy is Encryption.REQUIRED
+            agreed = accept_answer(self._offer, answer, self._capabilities, must_encrypt=must)
+            self._agree(agreed)
             self._offer = None
 
     def accept_late_answer(self, body: bytes) -> None:

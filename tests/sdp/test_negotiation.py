@@ -355,7 +355,7 @@ def test_events_that_were_not_offered_are_not_agreed() -> None:
     [
         (["m=audio 0 RTP/AVP 0"], "304"),
         (["m=audio 4000 RTP/AVP 9"], "305"),
-        (["m=audio 4000 RTP/SAVP 0"], "305"),
+        (["m=audio 4000 RTP/SAVP 0"], "302"),
         (["m=video 4000 RTP/AVP 0"], "m= lines"),
         ([], "m= lines"),
     ],

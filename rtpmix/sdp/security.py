@@ -1,0 +1,179 @@
+"""Whether and how a stream is encrypted, by offer and answer, with no silent downgrade.
+
+What may be agreed is a matter of policy (`Encryption`), of the profile in the ``m=`` line, and of
+what was agreed before: a stream that was once encrypted never becomes a plain one.
+
+References
+----------
+RFC 4568 (SDES); RFC 8643 (OSRTP: keys under ``RTP/AVP`` that may be passed over)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..rtp.srtp import MasterKey, StreamKeys
+from .crypto import CryptoLine, read_crypto
+from .description import Attribute, MediaDescription
+from .refusal import NegotiationError
+
+PLAIN = ("RTP/AVP", "RTP/AVPF")  # RFC 3551, RFC 4585
+SECURE = ("RTP/SAVP", "RTP/SAVPF")  # RFC 3711, RFC 5124
+
+
+class Encryption(Enum):
+    """Whether a leg's media is encrypted.
+
+    ``REQUIRED`` refuses whoever does not encrypt, ``OPTIONAL`` encrypts with whoever can, and
+    ``FORBIDDEN`` never does.
+    """
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What one side is ready for.
+
+    Parameters
+    ----------
+    keys
+        To send with, one for each suite, the best one first.
+    offers
+        False: under an optional policy, use what a peer offers but offer nothing.
+    """
+
+    policy: Encryption = Encryption.FORBIDDEN
+    keys: tuple[MasterKey, ...] = field(default=(), repr=False)
+    offers: bool = True
+
+    @property
+    def may_offer(self) -> bool:
+        """True where an offer of ours holds keys."""
+        optional = self.policy is Encryption.OPTIONAL and self.offers
+        return self.policy is Encryption.REQUIRED or optional
+
+    def key_for(self, suite: str) -> MasterKey | None:
+        """Return our key of this suite; None where we do not serve it."""
+        return next((key for key in self.keys if key.suite.name == suite), None)
+
+
+IN_THE_CLEAR = Security()
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """How a stream is encrypted, seen from here: SDES keys."""
+
+    tag: int
+    ours: MasterKey = field(repr=False)  # we send with this one
+    theirs: MasterKey = field(repr=False)
+
+    @property
+    def suite(self) -> str:
+        """The name of the suite."""
+        return self.ours.suite.name
+
+    @property
+    def keys(self) -> StreamKeys:
+        """The keys of both directions."""
+        return StreamKeys(self.ours, self.theirs)
+
+    def attributes(self) -> list[Attribute]:
+        """Return what our description says of it."""
+        return [CryptoLine(self.tag, self.ours).attribute()]
+
+
+def profile_to_offer(
+    security: Security, protocol: str | None, current: Secured | None
+) -> tuple[str, list[Attribute]]:
+    """Return the profile of an offer and what it says about keys.
+
+    Parameters
+    ----------
+    protocol, current
+        What is in force, if this is a change to a session: the profile stays, and so does the
+        suite, with the key that `Security` holds for it now.
+    """
+    if current is not None:
+        key = security.key_for(current.suite) or current.ours
+        return protocol or SECURE[0], [CryptoLine(current.tag, key).attribute()]
+    if protocol is not None and security.policy is not Encryption.REQUIRED:
+        return protocol, []  # agreed in the clear
+    if not security.may_offer:
+        return PLAIN[0], []
+    lines = [CryptoLine(tag, key).attribute() for tag, key in enumerate(security.keys, 1)]
+    # RFC 8643 section 3.1: an offer that may be answered in the clear is one of RTP/AVP.
+    return (SECURE if security.policy is Encryption.REQUIRED else PLAIN)[0], lines
+
+
+def answer_security(
+    media: MediaDescription, security: Security, current: Secured | None
+) -> Secured | None:
+    """Choose how to encrypt an offered stream; None for in the clear.
+
+    Raises
+    ------
+    NegotiationError
+        The policy, or what was agreed before, does not allow what is offered.
+    """
+    if media.protocol not in (*PLAIN, *SECURE):
+        raise NegotiationError(302, "Incompatible transport protocol")
+    must = security.policy is Encryption.REQUIRED or current is not None
+    if security.policy is Encryption.FORBIDDEN:
+        if media.protocol in SECURE:
+            raise NegotiationError(302, "Incompatible transport protocol")
+        return None
+    for line in read_crypto(media):  # RFC 4568 section 5.1.2: the offerer's order
+        ours = security.key_for(line.suite)
+        if ours is not None:
+            return Secured(line.tag, ours, line.key)
+    if media.protocol in SECURE:
+        raise NegotiationError(306, "No crypto suite in common")
+    if must:
+        raise NegotiationError(302, "Media must be encrypted")
+    return None
+
+
+def accept_security(
+    offered: MediaDescription, answered: MediaDescription, *, must: bool
+) -> Secured | None:
+    """Read out of an answer which of our keys is in use, and the peer's; None for in the clear.
+
+    Parameters
+    ----------
+    must
+        In the clear will not do: by policy, or because the stream is encrypted already.
+
+    Raises
+    ------
+    NegotiationError
+        The answer is in the clear where it must not be, or is none to what was offered.
+
+    References
+    ----------
+    RFC 4568 section 5.1.3
+    """
+    if answered.protocol != offered.protocol:
+        raise NegotiationError(302, "Incompatible transport protocol")
+    ours = {line.tag: line for line in read_crypto(offered)}
+    lines = [each for each in answered.attributes if each.name == "crypto"]
+    if not lines or not ours:
+        if must or offered.protocol in SECURE:
+            raise NegotiationError(302, "Media must be encrypted")
+        return None
+    theirs = read_crypto(answered)
+    if len(lines) != 1 or len(theirs) != 1:  # RFC 4568 section 5.1.2: exactly one
+        raise NegotiationError(306, "Not an answer to the crypto lines offered")
+    chosen = ours.get(theirs[0].tag)
+    if chosen is None or chosen.suite != theirs[0].suite:
+        raise NegotiationError(306, "Not an answer to the crypto lines offered")
+    return Secured(chosen.tag, chosen.key, theirs[0].key)
+
+
+def encrypted_first(media: tuple[MediaDescription, ...]) -> list[tuple[int, MediaDescription]]:
+    """Return the numbered streams of an offer, those with an encrypted profile first."""
+    return sorted(enumerate(media), key=lambda each: each[1].protocol not in SECURE)

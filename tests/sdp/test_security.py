@@ -1,0 +1,258 @@
+"""Offers and answers with keys: RFC 4568, RFC 8643, and no silent downgrade."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from rtpmix.errors import SdpError
+from rtpmix.rtp.srtp import SUITES, MasterKey
+from rtpmix.sdp.crypto import MAX_LINES, read_crypto
+from rtpmix.sdp.description import MediaDescription, parse_sdp
+from rtpmix.sdp.negotiation import (
+    Capabilities,
+    LocalMedia,
+    Negotiated,
+    accept_answer,
+    answer_offer,
+    make_offer,
+)
+from rtpmix.sdp.security import Encryption, Security
+
+REQUIRED, OPTIONAL, FORBIDDEN = Encryption.REQUIRED, Encryption.OPTIONAL, Encryption.FORBIDDEN
+CAPABILITIES = Capabilities()
+# RFC 4568 section 4.1: the example's own key.
+KEY = "inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR"
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+HEAD = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n"
+
+
+def local(policy: Encryption, *suites: str, offers: bool = True) -> LocalMedia:
+    chosen = suites or tuple(SUITES)
+    keys = tuple(
+        MasterKey(SUITES[name], bytes([n + 1] * SUITES[name].master_length))
+        for n, name in enumerate(chosen)
+    )
+    security = Security(policy=policy, keys=keys, offers=offers)
+    return LocalMedia(address="192.0.2.1", port=4000, session_id=1, version=1, security=security)
+
+
+def offer(profile: str, *crypto: str, more: str = "") -> bytes:
+    lines = "".join(f"a=crypto:{line}\r\n" for line in crypto)
+    return f"{HEAD}m=audio 5000 {profile} 0\r\n{lines}{more}".encode()
+
+
+def answer(
+    body: bytes, policy: Encryption, *suites: str, current: Negotiated | None = None
+) -> tuple[bytes, Negotiated]:
+    mine = local(policy, *suites)
+    description, agreed = answer_offer(parse_sdp(body), CAPABILITIES, mine, current)
+    return description.to_bytes(), agreed
+
+
+@pytest.mark.parametrize("profile", ["RTP/SAVP", "RTP/SAVPF", "RTP/AVP", "RTP/AVPF"])
+@pytest.mark.parametrize("policy", [REQUIRED, OPTIONAL], ids=str)
+def test_offered_keys_are_taken_under_every_profile(profile: str, policy: Encryption) -> None:
+    """The answer repeats profile, tag and suite, and brings one key: ours."""
+    body, agreed = answer(offer(profile, f"7 {SUITE} {KEY}"), policy)
+    assert f" {profile} 0".encode() in body
+    assert body.count(b"a=crypto:") == 1
+    assert f"a=crypto:7 {SUITE} inline:".encode() in body
+    assert agreed.secured is not None
+    assert agreed.secured.theirs.material == base64.b64decode(KEY.removeprefix("inline:"))
+    assert agreed.secured.ours.inline().encode() in body
+    assert KEY.encode() not in body
+
+
+@pytest.mark.parametrize(
+    ("profile", "policy", "served"),
+    [
+        ("RTP/AVP", REQUIRED, False),
+        ("RTP/AVPF", REQUIRED, False),
+        ("RTP/SAVP", REQUIRED, False),
+        ("RTP/SAVP", OPTIONAL, False),
+        ("RTP/SAVP", FORBIDDEN, False),
+        ("RTP/AVP", OPTIONAL, True),
+        ("RTP/AVPF", OPTIONAL, True),
+        ("RTP/AVP", FORBIDDEN, True),
+        ("RTP/XYZ", OPTIONAL, False),
+    ],
+)
+def test_an_offer_without_keys(profile: str, policy: Encryption, served: bool) -> None:
+    if served:
+        assert answer(offer(profile), policy)[1].secured is None
+        return
+    with pytest.raises(SdpError) as caught:
+        answer(offer(profile), policy)
+    assert caught.value.status_hint == 488
+
+
+def test_forbidden_passes_over_keys_that_may_be_passed_over() -> None:
+    body, agreed = answer(offer("RTP/AVP", f"1 {SUITE} {KEY}"), FORBIDDEN)
+    assert agreed.secured is None
+    assert b"crypto" not in body
+    with pytest.raises(SdpError):
+        answer(offer("RTP/SAVP", f"1 {SUITE} {KEY}"), FORBIDDEN)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "1",
+        f"1 {SUITE}",
+        f"x {SUITE} {KEY}",
+        f"1 F8_128_HMAC_SHA1_80 {KEY}",
+        f"1 {SUITE} {KEY}|2^20|1:4",
+        f"1 {SUITE} {KEY};{KEY}",
+        f"1 {SUITE} {KEY} UNENCRYPTED_SRTP",
+        f"1 {SUITE} {KEY} UNENCRYPTED_SRTCP",
+        f"1 {SUITE} {KEY} UNAUTHENTICATED_SRTP",
+        f"1 {SUITE} {KEY} KDR=3",
+        f"1 {SUITE} inline:c2hvcnQ=",
+        f"1 {SUITE} inline:\N{SNOWMAN}",
+        f"1 {SUITE} uri:https://example.com",
+    ],
+)
+def test_a_line_that_can_not_be_served_is_passed_over(line: str) -> None:
+    """RFC 4568 section 5.1.2: what follows counts; alone, it is as if there were no key."""
+    followed = offer("RTP/SAVP", line, f"2 {SUITE} {KEY}")
+    secured = answer(followed, REQUIRED)[1].secured
+    assert secured is not None
+    assert secured.tag == 2
+    with pytest.raises(SdpError):
+        answer(offer("RTP/SAVP", line), OPTIONAL)
+
+
+@pytest.mark.parametrize("tail", ["|2^31", "|1048576", " WSH=128", "|2^20 WSH=64"])
+def test_lifetime_and_window_hint_are_read_over(tail: str) -> None:
+    assert answer(offer("RTP/SAVP", f"1 {SUITE} {KEY}{tail}"), REQUIRED)[1].secured is not None
+
+
+def test_the_offerers_order_of_suites_counts() -> None:
+    lines = (f"1 AES_CM_128_HMAC_SHA1_32 {KEY}", f"2 {SUITE} {KEY}")
+    secured = answer(offer("RTP/SAVP", *lines), REQUIRED)[1].secured
+    assert secured is not None
+    assert secured.suite == "AES_CM_128_HMAC_SHA1_32"
+    secured = answer(offer("RTP/SAVP", *lines), REQUIRED, SUITE)[1].secured
+    assert secured is not None
+    assert secured.suite == SUITE
+
+
+def test_of_two_streams_the_encrypted_one_is_taken() -> None:
+    """A caller that offers the same audio twice must not be led to the plain one."""
+    body = offer("RTP/AVP", more=f"m=audio 5002 RTP/SAVP 0\r\na=crypto:1 {SUITE} {KEY}\r\n")
+    for policy in (REQUIRED, OPTIONAL):
+        agreed = answer(body, policy)[1]
+        assert agreed.index == 1
+        assert agreed.secured is not None
+    assert answer(body, FORBIDDEN)[1].index == 0
+
+
+def test_an_encrypted_session_refuses_an_offer_in_the_clear() -> None:
+    current = answer(offer("RTP/AVP", f"1 {SUITE} {KEY}"), OPTIONAL)[1]
+    with pytest.raises(SdpError) as caught:
+        answer(offer("RTP/AVP"), OPTIONAL, current=current)
+    assert caught.value.status_hint == 488
+
+
+# ------------------------------------------------------------------------------------ offering
+
+
+def exchange(
+    ours: LocalMedia, policy: Encryption, *suites: str
+) -> tuple[Negotiated, Negotiated, bytes]:
+    made = make_offer(CAPABILITIES, ours)
+    theirs = LocalMedia(
+        address="192.0.2.2",
+        port=6000,
+        session_id=2,
+        version=1,
+        security=Security(
+            policy=policy,
+            keys=tuple(MasterKey.generate(name) for name in suites or tuple(SUITES)),
+        ),
+    )
+    described, far = answer_offer(parse_sdp(made.to_bytes()), CAPABILITIES, theirs)
+    near = accept_answer(made, parse_sdp(described.to_bytes()), CAPABILITIES)
+    return near, far, made.to_bytes()
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_both_ends_agree_on_the_same_keys(suite: str) -> None:
+    near, far, body = exchange(local(REQUIRED), REQUIRED, suite)
+    assert b"RTP/SAVP " in body
+    assert near.secured is not None
+    assert far.secured is not None
+    assert near.secured.suite == far.secured.suite == suite
+    assert near.secured.ours.material == far.secured.theirs.material
+    assert near.secured.theirs.material == far.secured.ours.material
+
+
+def test_an_optional_offer_is_one_of_avp_with_keys() -> None:
+    """RFC 8643 section 3.1."""
+    near, _far, body = exchange(local(OPTIONAL), FORBIDDEN)
+    assert b"RTP/AVP " in body
+    assert body.count(b"a=crypto:") == 4
+    assert near.secured is None
+    near, _far, body = exchange(local(OPTIONAL, offers=False), OPTIONAL)
+    assert b"crypto" not in body
+    assert near.secured is None
+
+
+def test_a_new_offer_keeps_profile_tag_suite_and_key() -> None:
+    mine = local(OPTIONAL)
+    near, _far, _body = exchange(mine, OPTIONAL, SUITE)
+    again = make_offer(CAPABILITIES, mine.revised(), near).to_bytes()
+    assert near.secured is not None
+    line = f"a=crypto:{near.secured.tag} {SUITE} {near.secured.ours.inline()}\r\n"
+    assert line.encode() in again
+    assert again.count(b"a=crypto:") == 1
+    assert b"RTP/AVP " in again
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        (f"1 {SUITE} {KEY}", f"2 AES_CM_128_HMAC_SHA1_32 {KEY}"),  # two
+        (f"9 {SUITE} {KEY}",),  # a tag that was not offered
+        (f"1 AES_CM_128_HMAC_SHA1_32 {KEY}",),  # another suite than the tag's
+        (f"1 {SUITE} inline:x",),
+        (f"1 {SUITE} {KEY} UNENCRYPTED_SRTP",),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(lines: tuple[str, ...]) -> None:
+    """RFC 4568 section 5.1.3."""
+    made = make_offer(CAPABILITIES, local(REQUIRED, SUITE))
+    with pytest.raises(SdpError) as caught:
+        accept_answer(made, parse_sdp(offer("RTP/SAVP", *lines)), CAPABILITIES)
+    assert caught.value.status_hint == 488
+
+
+def test_an_answer_in_the_clear_is_refused_where_it_must_not_be() -> None:
+    made = make_offer(CAPABILITIES, local(OPTIONAL, SUITE))
+    plain = parse_sdp(offer("RTP/AVP"))
+    assert accept_answer(made, plain, CAPABILITIES).secured is None
+    with pytest.raises(SdpError):
+        accept_answer(made, plain, CAPABILITIES, must_encrypt=True)
+    with pytest.raises(SdpError):  # another profile than the one offered
+        accept_answer(made, parse_sdp(offer("RTP/SAVP", f"1 {SUITE} {KEY}")), CAPABILITIES)
+
+
+def test_keys_do_not_show() -> None:
+    made = make_offer(CAPABILITIES, local(REQUIRED))
+    read = parse_sdp(offer("RTP/SAVP", f"1 {SUITE} {KEY}", more="k=clear:geheim\r\n"))
+    agreed = answer(offer("RTP/SAVP", f"1 {SUITE} {KEY}"), REQUIRED)[1]
+    shown = repr(made) + repr(read) + repr(agreed) + repr(local(REQUIRED))
+    assert "crypto" in shown
+    assert "inline" not in shown
+    assert "geheim" not in shown
+    assert str(agreed.secured and agreed.secured.ours.material) not in shown
+
+
+def test_a_flood_of_lines_is_read_up_to_a_bound() -> None:
+    many = tuple(f"{n} {SUITE} {KEY}" for n in range(1, 200))
+    media: MediaDescription = parse_sdp(offer("RTP/SAVP", *many)).media[0]
+    assert len(read_crypto(media)) == MAX_LINES
