@@ -32,7 +32,6 @@ from .rows import FRAME, NEVER, SLOTS, WINDOWS, Numbers, Rows
 MAX_REGAIN = 4  # frames of delay that one late packet can add
 MAX_DEPTH_MS = 200  # delay is not added beyond this; the ring holds 320
 EVENTS_MS = 500  # packets late at two times within this: the delay is too small
-GRACE = 1  # beats: arrival is known to a beat
 JUMP_SLOTS = 50  # so far behind, a packet is no late packet but another timeline: 1 s
 LATE_MS = 100  # packets late for so long: the timeline has moved
 
@@ -63,6 +62,7 @@ class Playout:
         self.behind = 0
         self.cutting = False  # whether any row has delay to lose
         self.blind_until = 0
+        self._grace = int(phases > 2)  # arrival is known to a beat; one of 20 ms is no grace
         self._events_beats = self.beats(EVENTS_MS)
         self._max_depth = self.beats(MAX_DEPTH_MS)
         self._late_beats = LATE_MS * 8 // self.beat_samples
@@ -154,7 +154,7 @@ class Playout:
         known = rows.transits[index]
         deeper = start - ahead * self.phases - np.where(known > -NEVER, known, NEVER).min(axis=1)
         often = (again >= self.phases) & (again <= self._events_beats)
-        needed = self._needed(index, rows.latest[index]) + GRACE > start
+        needed = self._needed(index, rows.latest[index]) + self._grace > start
         grows: NDArray[np.bool_] = (
             (often | needed) & (ahead >= -MAX_REGAIN) & (deeper <= self._max_depth)
         )
@@ -277,11 +277,11 @@ class Playout:
         rows.latest[heard] = -NEVER
         rows.to_cut[heard] = 0
         # Only who has a frame to spare now can have one in all windows.
-        spare = start - latest - rows.lead[heard] >= self.phases
+        spare = start - latest - rows.lead[heard] >= self.phases + self._grace
         at = heard[spare & (rows.windows[heard] > 1)]
         if at.size:
             needed = self._needed(at, np.full(at.size, -NEVER))
-            excess = (self._start(at) - needed - rows.lead[at]) // self.phases
+            excess = (self._start(at) - needed - rows.lead[at] - self._grace) // self.phases
             rows.to_cut[at] = np.maximum(excess, 0)
             self.cutting = self.cutting or bool((excess > 0).any())
         late = heard[(latest > start) & (rows.windows[heard] > 1)]
