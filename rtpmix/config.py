@@ -66,14 +66,20 @@ class Config:
         itself.
     rtp_ports
         Ports for RTP and RTCP, two to a leg.
+    workers
+        Processes that carry media, one for each processor that it may use. 0: a thread of this
+        process. Above some hundred legs, SIP and media get in each other's way in one process.
     codecs
         Codecs in the order of preference: "PCMU", "PCMA".
     encryption
         Whether media is encrypted: `Encryption.REQUIRED`, ``OPTIONAL`` (with whoever can) or
         ``FORBIDDEN``. Under ``OPTIONAL``, keys are used wherever a peer offers them, and offered
         where signalling is encrypted too (TLS, WSS). A single call may differ.
+    key_exchange
+        How SRTP keys are agreed on, the way to offer first: "sdes" puts them in the session
+        description, "dtls" makes them by a handshake (RFC 5764; needs ``rtpmix[dtls]``).
     srtp_suites
-        Of SRTP, the best first: AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_80,
+        Of SDES, the best first: AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_80,
         AES_CM_128_HMAC_SHA1_32.
     jitter_ms
         The least time from a packet's arrival until it is played. The delay follows the jitter
@@ -179,8 +185,10 @@ class Config:
     media_address: str | None = None
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
+    workers: int = 0
     codecs: tuple[str, ...] = CODECS
     encryption: Encryption = Encryption.OPTIONAL
+    key_exchange: tuple[str, ...] = ("sdes", "dtls")
     srtp_suites: tuple[str, ...] = SRTP_SUITES
     jitter_ms: int = 0
     extended_reports: bool = False
@@ -238,7 +246,11 @@ class Config:
         if unknown or not self.codecs:
             raise UsageError(f"codecs {self.codecs!r}: choose one or more of {', '.join(CODECS)}")
         _check_encryption(self)
-        for name, value in (("jitter_ms", self.jitter_ms), ("max_calls", self.max_calls)):
+        for name, value in (
+            ("jitter_ms", self.jitter_ms),
+            ("max_calls", self.max_calls),
+            ("workers", self.workers),
+        ):
             if value < 0:
                 raise UsageError(f"{name} is {value}; it can't be negative")
         if self.media_timeout_s < 0:
@@ -302,6 +314,9 @@ def _check_encryption(config: Config) -> None:
         raise UsageError(
             f"encryption is {config.encryption!r}: use Encryption.REQUIRED, OPTIONAL or FORBIDDEN"
         )
+    ways = config.key_exchange
+    if isinstance(ways, str) or not ways or not set(ways) <= {"sdes", "dtls"}:
+        raise UsageError(f"key_exchange {ways!r}: give 'sdes', 'dtls' or both in a tuple")
     suites = config.srtp_suites
     if isinstance(suites, str) or not suites or not set(suites) <= SUITES.keys():
         raise UsageError(f"srtp_suites {suites!r}: choose one or more of {', '.join(SUITES)}")

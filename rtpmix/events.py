@@ -280,6 +280,15 @@ class TrunkFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaWorkerLost(Event):
+    """A media worker process died: these calls end, a new process takes its place."""
+
+    worker: int  # -1: it had died before this leg was opened
+    reason: str
+    legs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventsDropped(Event):
     """This subscriber was too slow: `count` events before this one are missing."""
 

@@ -10,8 +10,19 @@ Positions in time are **samples of the media clock** at 8000 Hz, counted from th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 UNITY = 32768  # Q15: 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LegState:
+    """All that an engine knows of a leg; for `AdoptLeg`, opaque to everybody else."""
+
+    phases: int
+    columns: dict[str, Any]
+    report: Any
+
 
 # --------------------------------------------------------------------------- commands
 
@@ -57,6 +68,24 @@ class CloseLeg(Command):
     """Free the row; the leg leaves its bridge's matrix first. Answered by `LegClosed`."""
 
     leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartLeg(Command):
+    """Take a leg out to go on in another engine. Answered by `LegParted`; no BYE is sent."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptLeg(Command):
+    """Go on with a leg that came out of another engine: same stream, same counters.
+
+    Both engines keep the same time: equal beats, of equal length.
+    """
+
+    leg: int
+    state: LegState
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +309,23 @@ class LegClosed(MixerEvent):
 
     leg: int
     stats: LegStats
+
+
+@dataclass(frozen=True, slots=True)
+class LegParted(MixerEvent):
+    """The leg is out of this engine, and can go on in another."""
+
+    leg: int
+    state: LegState
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost(MixerEvent):
+    """A process that carried media is gone, and these legs with it."""
+
+    worker: int
+    why: str
+    legs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import moving
 from .commands import (
+    AdoptLeg,
     CloseBridge,
     CloseLeg,
     CloseSeat,
@@ -17,6 +19,7 @@ from .commands import (
     OpenLeg,
     OpenSource,
     OpenTap,
+    PartLeg,
     Play,
     Record,
     SendDigits,
@@ -44,6 +47,8 @@ class Desk:
     ----------
     sources : dict
         What each source seat has to say.
+    parting : set of int
+        Legs on their way to another engine.
     """
 
     def __init__(
@@ -66,9 +71,12 @@ class Desk:
         self._reports = reports
         self._beat = 0
         self.sources: dict[int, Source] = {}
+        self.parting: set[int] = set()
         self._handlers: dict[type[Command], Callable[[Any], str | None]] = {
             OpenLeg: self._open_leg,
             UpdateLeg: self._update_leg,
+            PartLeg: self._part,
+            AdoptLeg: self._adopt,
             CloseLeg: lambda command: self._close(command.leg, {Kind.LEG}),
             OpenSource: self._open_source,
             Play: self._play,
@@ -112,6 +120,25 @@ class Desk:
             row, command.leg, command.cname, self._beat, extended=command.extended_reports
         )
         rows.opened_at[row] = self._beat
+        self._board.enter(row)
+        return None
+
+    def _part(self, command: PartLeg) -> str | None:
+        why = self._close(command.leg, {Kind.LEG})
+        if why is None:
+            self.parting.add(command.leg)
+        return why
+
+    def _adopt(self, command: AdoptLeg) -> str | None:
+        phases = self._board.phases
+        why = self._taken(command.leg) or moving.refusal(command.state, phases)
+        if why is not None:
+            return why
+        generation = self._rows.generation
+        row = moving.put_in(self._rows, command.leg, command.state, self._beat, phases)
+        if self._rows.generation != generation:
+            self._board.changed_all()
+        self._reports.put_in(row, command.leg, command.state.report, self._beat)
         self._board.enter(row)
         return None
 

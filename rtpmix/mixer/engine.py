@@ -29,6 +29,7 @@ from .commands import (
     Command,
     CommandRefused,
     LegClosed,
+    LegParted,
     LegStats,
     MediaSeen,
     MixerEvent,
@@ -39,6 +40,7 @@ from .desk import Desk
 from .digits import Digits
 from .gains import to_samples
 from .layout import Layout
+from .moving import taken_out
 from .packetise import Packetiser
 from .playout import Playout
 from .receive import Receiver
@@ -322,7 +324,11 @@ class Engine:
             return
         for seat in freed:
             row = self.rows.of_seat[seat]
-            if self.rows.kind[row] == Kind.LEG:
+            if seat in self._desk.parting:
+                self._desk.parting.discard(seat)
+                state = taken_out(self.rows, self._reports, row, self.phases)
+                self._events.append(LegParted(self.sample, seat, state))
+            elif self.rows.kind[row] == Kind.LEG:
                 goodbye = self._reports.goodbye(row, self.beat)
                 if goodbye is not None and self.rows.sends[row]:
                     outbox.extra.append(goodbye)

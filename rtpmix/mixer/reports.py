@@ -139,6 +139,17 @@ class Reports:
         leg = self._legs[row] = _Leg(self._opened, seat, cname, own, extended=extended)
         self._schedule(row, leg, beat, INTERVAL_S / 2)
 
+    def taken_out(self, row: int) -> _Leg | None:
+        """Return what is known of a leg that goes on in another engine."""
+        return self._legs.get(row)
+
+    def put_in(self, row: int, seat: int, leg: _Leg, beat: int) -> None:
+        """Go on with what another engine knew of a leg."""
+        self._opened += 1
+        leg.number, leg.seat = self._opened, seat
+        self._legs[row] = leg
+        self._schedule(row, leg, beat, INTERVAL_S / 2)
+
     def forget(self, row: int) -> None:
         """Drop everything of a row that is given back."""
         self._legs.pop(row, None)

@@ -31,7 +31,7 @@ class Kind(IntEnum):
 
 
 # name -> (dtype, value of a fresh row, further dimensions)
-_COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
+COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "kind": (np.uint8, Kind.FREE, ()),
     "seat": (np.int64, -1, ()),
     "phase": (np.int64, 0, ()),
@@ -215,7 +215,7 @@ class Rows:
         if not self._free:
             self._grow(2 * self.capacity)
         row = self._free.pop()
-        for name, (_, fresh, _) in _COLUMNS.items():
+        for name, (_, fresh, _) in COLUMNS.items():
             getattr(self, name)[row] = fresh
         self.kind[row] = kind
         self.seat[row] = seat
@@ -231,7 +231,7 @@ class Rows:
         self._free.append(row)
 
     def _grow(self, capacity: int) -> None:
-        for name, (dtype, fresh, shape) in _COLUMNS.items():
+        for name, (dtype, fresh, shape) in COLUMNS.items():
             column = np.full((capacity, *shape), fresh, dtype)
             if self.capacity:
                 column[: self.capacity] = getattr(self, name)

@@ -21,6 +21,8 @@ class Switchboard:
 
     Attributes
     ----------
+    phases
+        Of the tick.
     bridge_of
         Seat -> the bridge whose matrix it is in, fading out included.
     freed
@@ -29,7 +31,7 @@ class Switchboard:
 
     def __init__(self, rows: Rows, phases: int, events: list[MixerEvent]) -> None:
         self._rows = rows
-        self._phases = phases
+        self.phases = phases
         self._events = events
         self.bridges: dict[int, Bridge] = {}
         self.bridge_of: dict[int, Bridge] = {}
@@ -48,7 +50,7 @@ class Switchboard:
 
         Drawn from its random SSRC: dealt out in turn, it would tell of the legs opened before.
         """
-        phase = int(self._rows.ssrc_out[row]) % self._phases
+        phase = int(self._rows.ssrc_out[row]) % self.phases
         self._rows.phase[row] = phase
         self._loose[phase][row] = None
         self.changed(phase)
@@ -73,7 +75,7 @@ class Switchboard:
 
     def changed_all(self) -> None:
         """The arrays have moved: nothing that points into them holds."""
-        for phase in range(self._phases):
+        for phase in range(self.phases):
             self.changed(phase)
 
     def _leave(self, bridge: Bridge, seat: int) -> None:
@@ -133,7 +135,7 @@ class Switchboard:
         return None
 
     def _make(self, number: int) -> Bridge:
-        phase = self._bridges_made % self._phases
+        phase = self._bridges_made % self.phases
         self._bridges_made += 1
         bridge = Bridge(number, phase)
         self.bridges[number] = self._at_phase[phase][number] = bridge

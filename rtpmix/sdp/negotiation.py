@@ -22,6 +22,7 @@ from .description import (
     RtpMap,
     SessionDescription,
 )
+from .fingerprint import DtlsSecured
 from .refusal import NegotiationError, warning_for
 from .security import (
     PLAIN,
@@ -118,7 +119,7 @@ class Negotiated:
     slots: tuple[StreamSlot, ...] = field(default=(), repr=False)
     index: int = 0  # which m= line is the audio
     protocol: str = _PROTOCOL
-    secured: Secured | None = None  # None: in the clear
+    secured: Secured | DtlsSecured | None = None  # None: in the clear
 
     @property
     def held(self) -> bool:
@@ -181,7 +182,8 @@ def answer_offer(
     index, stream, codec, secured = _choose_stream(offer, capabilities, local, current)
     said = _meet(local.direction, stream.direction)
     events = stream.events_payload_type if capabilities.dtmf else None
-    mux = capabilities.rtcp_mux and stream.rtcp_mux
+    # One DTLS handshake is for one port: RTCP belongs on it (RFC 5764 section 4.1).
+    mux = (capabilities.rtcp_mux or isinstance(secured, DtlsSecured)) and stream.rtcp_mux
     formats = [codec, *([RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else [])]
     protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
     ptime_ms = capabilities.ptime_ms
@@ -227,7 +229,7 @@ def accept_answer(
         raise NegotiationError(304, "Media type not available")
     theirs = read_audio(answer, media)
     codec = theirs.codec(tuple(mapping.encoding for mapping in ours.codecs))
-    secured = accept_security(offer.media[index], media, must=must_encrypt)
+    secured = accept_security(offer.media[index], answer, media, must=must_encrypt)
     if codec is None:
         raise NegotiationError(305, "Incompatible media format")
     expected = ours.codec((codec.encoding,)) or codec
@@ -292,7 +294,7 @@ def _choose_stream(
     capabilities: Capabilities,
     local: LocalMedia,
     current: Negotiated | None,
-) -> tuple[int, AudioStream, RtpMap, Secured | None]:
+) -> tuple[int, AudioStream, RtpMap, Secured | DtlsSecured | None]:
     """Return the first usable audio stream, or raise the reason against the first unusable one."""
     refusal: NegotiationError | None = None
     before = current.secured if current is not None else None
@@ -305,9 +307,9 @@ def _choose_stream(
         stream = read_audio(offer, media)
         codec = stream.codec(capabilities.codecs)
         problem = _problem(stream, local)
-        secured = None
+        secured: Secured | DtlsSecured | None = None
         try:
-            secured = answer_security(media, local.security, before)
+            secured = answer_security(offer, media, local.security, before)
         except NegotiationError as error:
             problem = error
         if problem is None and codec is not None:

@@ -15,11 +15,16 @@ from enum import Enum
 
 from ..rtp.srtp import MasterKey, StreamKeys
 from .crypto import CryptoLine, read_crypto
-from .description import Attribute, MediaDescription
+from .description import Attribute, MediaDescription, SessionDescription
+from .fingerprint import DtlsSecured, read_dtls
 from .refusal import NegotiationError
 
 PLAIN = ("RTP/AVP", "RTP/AVPF")  # RFC 3551, RFC 4585
-SECURE = ("RTP/SAVP", "RTP/SAVPF")  # RFC 3711, RFC 5124
+DTLS = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")  # RFC 5764 section 8
+SECURE = ("RTP/SAVP", "RTP/SAVPF", *DTLS)  # RFC 3711, RFC 5124
+
+
+_ANSWERS = {"actpass": True, "passive": True, "active": False}  # their a=setup: do we begin?
 
 
 class Encryption(Enum):
@@ -42,12 +47,18 @@ class Security:
     ----------
     keys
         To send with, one for each suite, the best one first.
+    fingerprint
+        Of our DTLS certificate, as ``a=fingerprint`` has it; None: no DTLS-SRTP.
+    prefers_dtls
+        Offer DTLS-SRTP, not keys.
     offers
         False: under an optional policy, use what a peer offers but offer nothing.
     """
 
     policy: Encryption = Encryption.FORBIDDEN
     keys: tuple[MasterKey, ...] = field(default=(), repr=False)
+    fingerprint: str | None = None
+    prefers_dtls: bool = False
     offers: bool = True
 
     @property
@@ -88,7 +99,7 @@ class Secured:
 
 
 def profile_to_offer(
-    security: Security, protocol: str | None, current: Secured | None
+    security: Security, protocol: str | None, current: Secured | DtlsSecured | None
 ) -> tuple[str, list[Attribute]]:
     """Return the profile of an offer and what it says about keys.
 
@@ -98,6 +109,8 @@ def profile_to_offer(
         What is in force, if this is a change to a session: the profile stays, and so does the
         suite, with the key that `Security` holds for it now.
     """
+    if isinstance(current, DtlsSecured):
+        return protocol or DTLS[0], _dtls_offer(current.ours)
     if current is not None:
         key = security.key_for(current.suite) or current.ours
         return protocol or SECURE[0], [CryptoLine(current.tag, key).attribute()]
@@ -105,14 +118,26 @@ def profile_to_offer(
         return protocol, []  # agreed in the clear
     if not security.may_offer:
         return PLAIN[0], []
+    must = security.policy is Encryption.REQUIRED
+    if security.prefers_dtls and security.fingerprint is not None:
+        return (DTLS if must else PLAIN)[0], _dtls_offer(security.fingerprint)
     lines = [CryptoLine(tag, key).attribute() for tag, key in enumerate(security.keys, 1)]
     # RFC 8643 section 3.1: an offer that may be answered in the clear is one of RTP/AVP.
-    return (SECURE if security.policy is Encryption.REQUIRED else PLAIN)[0], lines
+    return (SECURE if must else PLAIN)[0], lines
+
+
+def _dtls_offer(fingerprint: str) -> list[Attribute]:
+    # RFC 5763 section 5: the answerer chooses who begins. One handshake serves RTP and RTCP.
+    said = Attribute("fingerprint", fingerprint), Attribute("setup", "actpass")
+    return [*said, Attribute("rtcp-mux")]
 
 
 def answer_security(
-    media: MediaDescription, security: Security, current: Secured | None
-) -> Secured | None:
+    session: SessionDescription,
+    media: MediaDescription,
+    security: Security,
+    current: Secured | DtlsSecured | None,
+) -> Secured | DtlsSecured | None:
     """Choose how to encrypt an offered stream; None for in the clear.
 
     Raises
@@ -127,10 +152,17 @@ def answer_security(
         if media.protocol in SECURE:
             raise NegotiationError(302, "Incompatible transport protocol")
         return None
-    for line in read_crypto(media):  # RFC 4568 section 5.1.2: the offerer's order
+    lines = read_crypto(media) if media.protocol not in DTLS else ()
+    for line in lines:  # RFC 4568 section 5.1.2: the offerer's order
         ours = security.key_for(line.suite)
         if ours is not None:
             return Secured(line.tag, ours, line.key)
+    peer = read_dtls(session, media)
+    if peer is not None and security.fingerprint is not None and peer.setup in _ANSWERS:
+        client = _ANSWERS[peer.setup]
+        if isinstance(current, DtlsSecured) and peer.setup == "actpass":
+            client = current.is_client  # RFC 8842 section 5.3: an association keeps its roles
+        return DtlsSecured(security.fingerprint, peer.fingerprints, client)
     if media.protocol in SECURE:
         raise NegotiationError(306, "No crypto suite in common")
     if must:
@@ -139,8 +171,12 @@ def answer_security(
 
 
 def accept_security(
-    offered: MediaDescription, answered: MediaDescription, *, must: bool
-) -> Secured | None:
+    offered: MediaDescription,
+    session: SessionDescription,
+    answered: MediaDescription,
+    *,
+    must: bool,
+) -> Secured | DtlsSecured | None:
     """Read out of an answer which of our keys is in use, and the peer's; None for in the clear.
 
     Parameters
@@ -159,6 +195,14 @@ def accept_security(
     """
     if answered.protocol != offered.protocol:
         raise NegotiationError(302, "Incompatible transport protocol")
+    fingerprint = offered.attribute("fingerprint")
+    if fingerprint is not None:
+        peer = read_dtls(session, answered)
+        if peer is not None and peer.setup in ("active", "passive"):
+            return DtlsSecured(fingerprint.value or "", peer.fingerprints, peer.setup == "passive")
+        if must or peer is not None or offered.protocol in SECURE:
+            raise NegotiationError(302, "Media must be encrypted")
+        return None
     ours = {line.tag: line for line in read_crypto(offered)}
     lines = [each for each in answered.attributes if each.name == "crypto"]
     if not lines or not ours:

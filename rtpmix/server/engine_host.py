@@ -8,12 +8,15 @@ from ..mixer.commands import Command, LegStats
 from ..mixer.engine import Engine
 from ..mixer.tap import BlockSink
 from ..rtp.srtp import StreamKeys
+from .dtls import DtlsTerms
 from .media_io import Address, MediaIO
 from .media_loop import MediaLoop
 
 
 class EngineHost:
     """The half of a `MediaHost` that does not depend on who makes the engine beat."""
+
+    encrypts = True
 
     def __init__(self, engine: Engine, io: MediaIO) -> None:
         self._engine = engine
@@ -38,7 +41,7 @@ class EngineHost:
         """Name a leg's peer; see `MediaHost.connect`."""
         self._media.connect(leg, remote, remote_rtcp, rtcp_mux)
 
-    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Give a leg its keys; see `MediaHost.secure`."""
         self._media.secure(leg, keys)
 

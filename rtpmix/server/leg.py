@@ -106,7 +106,7 @@ class Leg(Correspondence):
 
     @property
     def encryption(self) -> str | None:
-        """The SRTP suite that media is encrypted with; None in the clear, or before an answer."""
+        """The SRTP suite, or "DTLS-SRTP"; None in the clear, or before an answer."""
         negotiated = self.media.negotiated
         secured = negotiated.secured if negotiated is not None else None
         return secured.suite if secured is not None else None
@@ -194,8 +194,8 @@ class Leg(Correspondence):
         CallFailed
             The peer does not take it; the old key stays.
         """
-        if self.encryption is None:
-            raise UsageError(f"{self.id} is not encrypted: there is no key to change")
+        if self.encryption in (None, "DTLS-SRTP"):
+            raise UsageError(f"{self.id} has no key by SDES: there is none to change")
         former = self.media.draw_keys()
         try:
             await self._reinvite(self.media.wanted)

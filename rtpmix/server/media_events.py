@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..events import LegMediaLost, LegOneWayAudio
+from ..events import LegMediaLost, LegOneWayAudio, MediaWorkerLost
 from ..mixer import commands as media
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class MediaEvents:
                 bridge_.recording.leaving(event.at, event.bridge, event.seats)
         elif isinstance(event, media.CommandRefused):
             logger.error("the mixer refused %s: %s", type(event.command).__name__, event.why)
+        elif isinstance(event, media.WorkerLost):
+            self._worker_lost(event)
         elif (leg := self._board.legs.get(getattr(event, "leg", 0))) is not None:
             self._leg_event(leg, event)
 
@@ -52,6 +54,24 @@ class MediaEvents:
                     at=self._board.now, leg=leg.id, direction=event.direction, on=event.on
                 )
             )
+
+    def _worker_lost(self, event: media.WorkerLost) -> None:
+        """End the calls whose media is gone: their peers would hear nothing for ever."""
+        board = self._board
+        legs = [board.legs[number] for number in event.legs if number in board.legs]
+        board.publish(
+            MediaWorkerLost(
+                at=board.now,
+                worker=event.worker,
+                reason=event.why,
+                legs=tuple(leg.id for leg in legs),
+            )
+        )
+        for leg in legs:
+            if leg.is_open:
+                board.agent.bye(leg.call, board.now)
+                leg.end("media-host", event.why)
+        board.pump()
 
     def _media_lost(self, leg: Leg, event: media.MediaLost) -> None:
         if not leg.is_open:

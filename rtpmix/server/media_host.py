@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ..mixer.commands import Command, LegStats, MixerEvent
 from ..mixer.tap import BlockSink
 from ..rtp.srtp import StreamKeys
+from .dtls import DtlsTerms
 from .media_io import Address
 
 
@@ -24,9 +25,14 @@ class MediaHost(Protocol):
     ----------
     writer
         Gets every `TapBlock`, on the media thread; it must not block.
+    encrypts
+        Whether legs can be encrypted.
     """
 
     writer: BlockSink | None
+
+    @property
+    def encrypts(self) -> bool: ...
 
     async def start(self, on_event: Callable[[MixerEvent], None]) -> None:
         """Begin to beat. Events come to ``on_event`` on the loop's thread, in order."""
@@ -53,7 +59,7 @@ class MediaHost(Protocol):
     ) -> None:
         """Hear only this source, and send only there. None: neither, until told otherwise."""
 
-    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """From now on send and hear a leg under these SRTP keys only; None: in the clear."""
 
     def release(self, leg: int) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..mixer.commands import CloseLeg, Command, LegClosed, MixerEvent, OpenLeg
+from ..mixer.commands import AdoptLeg, CloseLeg, Command, LegClosed, MixerEvent, OpenLeg
 from ..mixer.engine import Engine
 from ..mixer.tap import BlockSink
 from ..rtp.srtp import StreamKeys
+from .dtls import DtlsTerms
 from .media_io import Address, MediaIO
 from .secure_io import SecureIO
 
@@ -30,7 +31,7 @@ class _Connect:
 @dataclass(frozen=True, slots=True)
 class _Secure:
     leg: int
-    keys: StreamKeys | None
+    keys: StreamKeys | DtlsTerms | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class MediaLoop:
         """Queue a connection, in order with the commands."""
         self._queue.append(_Connect(leg, remote, remote_rtcp, rtcp_mux))
 
-    def secure(self, leg: int, keys: StreamKeys | None) -> None:
+    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Queue a leg's keys, in order with the commands."""
         self._queue.append(_Secure(leg, keys))
 
@@ -140,7 +141,7 @@ class MediaLoop:
             self.io.release(item.leg)
         else:
             self.engine.submit(item)
-            if isinstance(item, OpenLeg):
+            if isinstance(item, OpenLeg | AdoptLeg):
                 row = self.engine.row_of(item.leg)
                 if row is not None:
                     self.io.attach(item.leg, row)

@@ -6,13 +6,15 @@ SDP bodies in and out (RFC 3264); commands to the media host.  No SIP here.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..config import Config
-from ..errors import SdpError
+from ..errors import SdpError, UsageError
 from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
-from ..rtp.srtp import MasterKey
+from ..rtp.srtp import MasterKey, StreamKeys
 from ..sdp.description import SessionDescription, parse_sdp
+from ..sdp.fingerprint import DtlsSecured
 from ..sdp.negotiation import (
     Capabilities,
     Direction,
@@ -22,10 +24,11 @@ from ..sdp.negotiation import (
     answer_offer,
     make_offer,
 )
-from ..sdp.security import Encryption, Security
+from ..sdp.security import Encryption, Secured, Security
 from ..sip.flow import Address, Flow
 from ..sip.routing import is_ip_literal
 from ..transports import SECURE
+from .dtls import DtlsIdentity, DtlsTerms, is_available
 from .local_addresses import address_towards, is_wildcard
 from .media_host import MediaHost
 
@@ -68,6 +71,8 @@ class MediaSession:
         The seat number that the leg has in the engine.
     source
         Of SRTP keys.
+    certificate
+        Makes, or has, the one for DTLS-SRTP.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class MediaSession:
         identity: RtpIdentity,
         session_id: int,
         source: random.Random,
+        certificate: Callable[[], DtlsIdentity],
     ) -> None:
         self._host = host
         self._config = config
@@ -91,6 +97,7 @@ class MediaSession:
         self._offered_direction = Direction.SENDRECV
         self._opened = False
         self._source = source
+        self._certificate = certificate
         self._security = Security(policy=config.encryption)
         self._previewed = False  # what is in force came before the call's answer
         self.wanted = Direction.SENDRECV  # what we ask for; `hold` narrows it
@@ -106,9 +113,27 @@ class MediaSession:
         flow
             The way of its signalling. Where others can read that, keys in it hide nothing: under
             an optional policy none are offered.
+
+        Raises
+        ------
+        UsageError
+            The media host can't encrypt, and the policy does not forbid it.
         """
         chosen = policy or self._config.encryption
-        self._security = Security(policy=chosen, offers=flow.transport in SECURE)
+        if chosen is not Encryption.FORBIDDEN and not self._host.encrypts:
+            raise UsageError("this media host can't encrypt: give Encryption.FORBIDDEN")
+        prefers = self._config.key_exchange[0] == "dtls"
+        offers = prefers or flow.transport in SECURE
+        self._security = Security(policy=chosen, offers=offers, prefers_dtls=prefers)
+
+    def _prepare(self, *, dtls: bool, keys: bool | None = None) -> None:
+        """Have keys and the fingerprint ready where they may be asked for."""
+        methods, security = self._config.key_exchange, self._security
+        if dtls and security.fingerprint is None and "dtls" in methods and is_available():
+            self._security = replace(security, fingerprint=self._certificate().fingerprint)
+        wanted = not dtls if keys is None else keys
+        if wanted and "sdes" in methods and not security.keys:
+            self.draw_keys()
 
     def draw_keys(self) -> Security:
         """Take new SRTP keys for the next offer or answer; return what was before."""
@@ -155,8 +180,8 @@ class MediaSession:
 
     def offer(self, direction: Direction | None = None) -> bytes:
         """Return an offer: the first one, or a new one within the session."""
-        if self._security.may_offer and not self._security.keys:
-            self.draw_keys()
+        if self._security.may_offer:
+            self._prepare(dtls=self._security.prefers_dtls)
         self._version += 1
         self._offered_direction = direction or self.wanted
         local = self._local(self._offered_direction)
@@ -205,8 +230,8 @@ class MediaSession:
             Nothing in common (``status_hint`` 488); the session stays as it was.
         """
         offer = parse_sdp(body)
-        if not self._security.keys and b"a=crypto" in body:
-            self.draw_keys()
+        if self._security.policy is not Encryption.FORBIDDEN:
+            self._prepare(dtls=b"a=fingerprint" in body, keys=b"a=crypto" in body)
         self._version += 1
         description, negotiated = answer_offer(
             offer, self._capabilities, self._local(self.wanted), self.negotiated
@@ -275,8 +300,12 @@ class MediaSession:
     def _secure(self, before: Negotiated | None, negotiated: Negotiated) -> None:
         was = before.secured if before is not None else None
         if negotiated.secured != was:
-            secured = negotiated.secured
-            self._host.secure(self._leg, secured.keys if secured is not None else None)
+            self._host.secure(self._leg, self._keys(negotiated.secured))
+
+    def _keys(self, secured: Secured | DtlsSecured | None) -> StreamKeys | DtlsTerms | None:
+        if isinstance(secured, DtlsSecured):
+            return DtlsTerms(self._certificate(), secured.theirs, secured.is_client)
+        return secured.keys if secured is not None else None
 
     def _open(self, negotiated: Negotiated, *, sends: bool, receives: bool) -> OpenLeg:
         return OpenLeg(

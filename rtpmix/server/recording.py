@@ -14,6 +14,7 @@ from ..events import RecordingGap, RecordingStarted, RecordingStopped
 from ..mixer.commands import Record
 from ..recorder import CaptureSummary, Recipients, load_or_make_key
 from ..supervision import Fact, Routing
+from .process_host import ProcessHost
 from .recording_writer import InlineRecordingWriter, RecordingWriter
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Recorders:
             key = Path(board.config.recording_key or DEFAULT_KEY)
             self._recipients = await board.off_loop(lambda: load_or_make_key(key.expanduser()))
         writer, recipients = self._writer, self._recipients
+        writer.place(number, bridge.number)
 
         def open_capture() -> None:
             writer.start(
@@ -205,6 +207,9 @@ class Recorders:
         def gap(number: int, frames: int, reason: str) -> None:
             loop.call_soon_threadsafe(self._gap, number, frames, reason)
 
+        host = self._board.host
+        if isinstance(host, ProcessHost):
+            return host.recording_writer(gap)
         kind = InlineRecordingWriter if self._board.inline else RecordingWriter
         writer = kind(on_gap=gap)
         self._board.host.writer = writer

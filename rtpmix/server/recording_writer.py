@@ -89,6 +89,9 @@ class RecordingWriter:
 
     # ------------------------------------------------------------------------- the owner
 
+    def place(self, recording: int, bridge: int) -> None:
+        """Say which bridge a recording will be of; here all are written in one place."""
+
     def start(
         self,
         recording: int,
@@ -117,7 +120,7 @@ class RecordingWriter:
         """
         if recording in self._open:
             raise UsageError(f"recording {recording} is open: stop it, or use another number")
-        _check_json(metadata, "metadata")
+        check_json(metadata, "metadata")
         capture = Capture(
             directory,
             conversation_id=conversation_id,
@@ -150,7 +153,7 @@ class RecordingWriter:
         UsageError
             Not JSON.
         """
-        _check_json(fact, "a recording's fact")
+        check_json(fact, "a recording's fact")
         self._submit(partial(self._event, recording, sample, dict(fact)))
 
     def stop(self, recording: int) -> Future[CaptureSummary]:
@@ -368,7 +371,8 @@ class _GapTeller:
             self._on_gap(self._recording, frames - self._told, str(fact["why"]))
 
 
-def _check_json(values: Mapping[str, Any], what: str) -> None:
+def check_json(values: Mapping[str, Any], what: str) -> None:
+    """Raise a `UsageError` for values that JSON can't hold."""
     try:
         json.dumps(values, allow_nan=False)
     except (TypeError, ValueError) as exc:

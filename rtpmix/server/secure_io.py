@@ -11,71 +11,16 @@ RFC 3711; RFC 5761 section 4 (RTP and RTCP on one port)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import SrtpError, UsageError
 from ..mixer.boxes import DATAGRAM, Inbox, Outbox
 from ..rtp.packet import is_rtcp
-from ..rtp.srtp import (
-    MasterKey,
-    SrtpAuthenticationError,
-    SrtpReplayError,
-    SrtpSession,
-    StreamKeys,
-)
+from ..rtp.srtp import SrtpAuthenticationError, SrtpReplayError, StreamKeys
+from .dtls import DtlsTerms, is_dtls
+from .dtls_stream import DtlsStream
 from .media_io import Address, MediaIO
+from .srtp_stream import SecureCounts, SrtpStream
 
-
-@dataclass(slots=True)
-class SecureCounts:
-    """What became of the packets of secured legs."""
-
-    protected: int = 0
-    unprotected: int = 0
-    forged: int = 0  # did not authenticate: another key, changed on the way, or in the clear
-    replayed: int = 0  # seen before, or too old to know
-    malformed: int = 0  # no SRTP at all
-    unsent: int = 0  # could not be protected
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the counts by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-class _Stream:
-    """The cipher of one leg, both ways."""
-
-    __slots__ = ("_former", "_keys", "_receiver", "_sender", "row")
-
-    def __init__(self, keys: StreamKeys) -> None:
-        self.row: int | None = None
-        self._keys = keys
-        self._sender = SrtpSession.sender(keys.ours)
-        self._receiver = SrtpSession.receiver(keys.theirs)
-        self._former: SrtpSession | None = None
-
-    def change(self, keys: StreamKeys) -> None:
-        """Take new keys; a direction whose key stays goes on as it was, counters and all."""
-        if not _same(keys.ours, self._keys.ours):
-            self._sender = SrtpSession.sender(keys.ours)
-        if not _same(keys.theirs, self._keys.theirs):
-            # Packets under the old key are on their way until the first one under the new.
-            self._former = self._receiver
-            self._receiver = SrtpSession.receiver(keys.theirs)
-        self._keys = keys
-
-    def protect(self, packet: bytes, *, rtcp: bool) -> bytes:
-        return self._sender.protect_rtcp(packet) if rtcp else self._sender.protect(packet)
-
-    def unprotect(self, packet: bytes, *, rtcp: bool) -> bytes:
-        try:
-            plain = _open(self._receiver, packet, rtcp=rtcp)
-        except SrtpAuthenticationError:
-            if self._former is None:
-                raise
-            return _open(self._former, packet, rtcp=rtcp)
-        self._former = None
-        return plain
+Stream = SrtpStream | DtlsStream
 
 
 class SecureIO:
@@ -90,8 +35,9 @@ class SecureIO:
     def __init__(self, io: MediaIO) -> None:
         self.counts = SecureCounts()
         self._io = io
-        self._legs: dict[int, _Stream] = {}
-        self._rows: dict[int, _Stream] = {}
+        self._legs: dict[int, Stream] = {}
+        self._rows: dict[int, Stream] = {}
+        self._shaking: dict[int, DtlsStream] = {}
         self._attached: dict[int, int] = {}  # leg to row, of all legs
         self._plain: dict[int, tuple[int, Outbox]] = {}  # by phase: what is not secured
         self._generation = 0  # of the secured rows: an outbox made before is stale
@@ -108,24 +54,40 @@ class SecureIO:
             self._bind(stream, row)
         self._io.attach(leg, row)
 
-    def secure(self, leg: int, keys: StreamKeys | None) -> None:
-        """Send and hear a leg under these keys only from now on; None: in the clear."""
+    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
+        """Send and hear a leg under these keys only, or under those that DTLS makes.
+
+        None: in the clear.
+        """
         stream = self._legs.get(leg)
-        if keys is None:
-            if stream is not None:
-                self._forget(leg)
-        elif stream is not None:
+        if isinstance(stream, SrtpStream) and isinstance(keys, StreamKeys):
             stream.change(keys)
+            return
+        if isinstance(stream, DtlsStream) and isinstance(keys, DtlsTerms):
+            stream.change(keys)
+            return
+        self._forget(leg)
+        if keys is not None:
+            self._begin(leg, keys)
+
+    def _begin(self, leg: int, keys: StreamKeys | DtlsTerms) -> None:
+        made: Stream
+        if isinstance(keys, DtlsTerms):
+            made = self._shaking[leg] = DtlsStream(keys, self.counts)
         else:
-            stream = self._legs[leg] = _Stream(keys)
-            row = self._attached.get(leg)
-            if row is not None:
-                self._bind(stream, row)
+            made = SrtpStream(keys)
+        self._legs[leg] = made
+        row = self._attached.get(leg)
+        if row is not None:
+            self._bind(made, row)
 
     def connect(
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
     ) -> None:
         """Name the peer of a leg; see `MediaIO.connect`."""
+        stream = self._shaking.get(leg)
+        if stream is not None:
+            stream.mux = rtcp_mux
         self._io.connect(leg, remote, remote_rtcp, rtcp_mux)
 
     def release(self, leg: int) -> None:
@@ -134,13 +96,14 @@ class SecureIO:
         self._attached.pop(leg, None)
         self._io.release(leg)
 
-    def _bind(self, stream: _Stream, row: int) -> None:
+    def _bind(self, stream: Stream, row: int) -> None:
         stream.row = row
         self._rows[row] = stream
         self._generation += 1
 
     def _forget(self, leg: int) -> None:
         stream = self._legs.pop(leg, None)
+        self._shaking.pop(leg, None)
         if stream is not None and stream.row is not None:
             if self._rows.get(stream.row) is stream:
                 del self._rows[stream.row]
@@ -166,13 +129,19 @@ class SecureIO:
                 sizes[index], codes[index] = sizes[count], codes[count]
         return count
 
-    def _open(self, stream: _Stream, inbox: Inbox, index: int) -> bool:
+    def _open(self, stream: Stream, inbox: Inbox, index: int) -> bool:
         """Decrypt one datagram where it lies; False when it does not pass."""
         view, counts = inbox.views[index], self.counts
         packet = bytes(view[: inbox.sizes[index]])
         rtcp = bool(inbox.codes[index] & 1) or is_rtcp(packet)
+        if isinstance(stream, DtlsStream):
+            cipher = self._shake(stream, packet, alone=bool(inbox.codes[index] & 1))
+        else:
+            cipher = stream
+        if cipher is None:
+            return False
         try:
-            plain = stream.unprotect(packet, rtcp=rtcp)
+            plain = cipher.unprotect(packet, rtcp=rtcp)
         except SrtpReplayError:
             counts.replayed += 1
         except SrtpAuthenticationError:
@@ -186,6 +155,18 @@ class SecureIO:
             inbox.sizes[index] = size
             return True
         return False
+
+    def _shake(self, stream: DtlsStream, packet: bytes, *, alone: bool) -> SrtpStream | None:
+        """Take what belongs to the handshake; return the cipher for what does not."""
+        if alone:  # a port of its own would need a handshake of its own
+            self.counts.malformed += 1
+            return None
+        if is_dtls(packet):
+            stream.receive(packet)
+            return None
+        if stream.cipher is None:
+            self.counts.early += 1
+        return stream.cipher
 
     def send(self, outbox: Outbox) -> list[int]:
         """Send everything in the outbox, secured legs' packets protected; see `MediaIO.send`."""
@@ -204,14 +185,23 @@ class SecureIO:
                 plain.extra.append(extra)
             else:
                 self._protect(stream, extra, plain, failed)
+        for shaking in self._shaking.values():
+            if shaking.row is not None:
+                plain.extra += [(shaking.row, each, False) for each in shaking.beat()]
         return failed + self._io.send(plain)
 
     def _protect(
-        self, stream: _Stream, extra: tuple[int, bytes, bool], box: Outbox, failed: list[int]
+        self, stream: Stream, extra: tuple[int, bytes, bool], box: Outbox, failed: list[int]
     ) -> None:
         row, packet, rtcp = extra
+        if isinstance(stream, DtlsStream):
+            cipher = None if rtcp and not stream.mux else stream.cipher
+        else:
+            cipher = stream
+        if cipher is None:
+            return
         try:
-            box.extra.append((row, stream.protect(packet, rtcp=rtcp), rtcp))
+            box.extra.append((row, cipher.protect(packet, rtcp=rtcp), rtcp))
             self.counts.protected += 1
         except (SrtpError, UsageError):  # the key is used up, or the packet too long for libsrtp
             self.counts.unsent += 1
@@ -236,11 +226,3 @@ class SecureIO:
         )
         self._plain[outbox.phase] = (key, box)
         return box
-
-
-def _open(session: SrtpSession, packet: bytes, *, rtcp: bool) -> bytes:
-    return session.unprotect_rtcp(packet) if rtcp else session.unprotect(packet)
-
-
-def _same(one: MasterKey, other: MasterKey) -> bool:
-    return one.suite is other.suite and one.material == other.material

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from ..sip.user_to_user import UserToUser
 from .bridge import Bridge
 from .bus import EventBus, Subscription
 from .certificates import CertificateWatch
+from .hosts import media_host_of
 from .incoming import Handler
 from .leg import Leg
 from .location import LocationStore, SqliteLocations
@@ -31,7 +32,6 @@ from .scope import current_scope
 from .sip_shell import SipShell
 from .sip_stream import StreamTransports
 from .switchboard import Switchboard
-from .thread_host import ThreadHost
 from .tls import TlsContexts
 
 GOODBYE_S = 2.0  # how long a closing server waits for the answers to its BYEs
@@ -45,11 +45,13 @@ class Server(Policies):
     config
         Addresses, ports, users; see `Config`.
     media_host
-        What runs the mixer. None: a thread of this process with sockets of its own.
+        What runs the mixer. None: `Config.workers` processes, or a thread of this one.
     locations
         Where registrations are kept. None: as `Config.registrations` says.
     resolver
         Who answers for names that a target holds. None: DNS, and the system's own names.
+    workers
+        In place of `Config.workers`.
 
     Examples
     --------
@@ -72,9 +74,14 @@ class Server(Policies):
         media_host: MediaHost | None = None,
         locations: LocationStore | None = None,
         resolver: Resolver | None = None,
+        workers: int | None = None,
     ) -> None:
         super().__init__()
         self.config = config if config is not None else Config()
+        if workers is not None:
+            self.config = replace(self.config, workers=workers)
+        if media_host is not None and self.config.workers:
+            raise UsageError("a media host and workers: give one, the workers are a host, too")
         self._host = media_host
         self._locations = locations
         self._overload: Overload | None = None
@@ -109,11 +116,7 @@ class Server(Policies):
         """
         if self._board is not None:
             raise UsageError("this server has been started; make a new Server to start again")
-        host = self._host or ThreadHost(
-            media_address=self.config.media_address or "0.0.0.0",
-            media_address_v6=self.config.media_address_v6 or self._any_address_v6(),
-            ports=self.config.rtp_ports,
-        )
+        host = self._host or media_host_of(self.config)
         if self.config.tls is not None:
             self._certificates = TlsContexts(self.config.tls)
             self._watch = CertificateWatch(self._certificates, self.config.tls.watch_s)
@@ -156,10 +159,6 @@ class Server(Policies):
         if store is not None:
             found = store
             await board.off_loop(lambda: board.directory.load(found, board.now, time.time()))
-
-    def _any_address_v6(self) -> str | None:
-        # With an address named for IPv4 alone, media stays on that one.
-        return "::" if self.config.media_address is None and socket.has_ipv6 else None
 
     async def serve_forever(self) -> None:
         """Wait until `close` is called, from wherever."""

@@ -34,13 +34,14 @@ class _Pair:
 
     rtp: socket.socket
     rtcp: socket.socket
-    port: int
+    port: int  # the even one; 0: of a pair that another process gives out
     row: int | None = None
     connected: bool = False
     rtcp_connected: bool = False
     mux: bool = False
     peer: tuple[Address | None, Address | None, bool] = (None, None, False)
     heard: tuple[int, ...] = ()  # descriptors that epoll watches
+    fresh: bool = True  # what has come until it is connected is anybody's
 
 
 def raise_open_files() -> int:
@@ -121,6 +122,28 @@ class SocketIO:
             ) from exc
         return _Pair(opened[0], opened[1], port)
 
+    # ------------------------------------------------------------------- between processes
+
+    def descriptors(self, leg: int) -> tuple[int, int] | None:
+        """Return the RTP and the RTCP socket of a leg, to be handed to another process."""
+        pair = self._legs.get(leg)
+        return None if pair is None else (pair.rtp.fileno(), pair.rtcp.fileno())
+
+    def adopt(self, leg: int, rtp: int, rtcp: int, *, fresh: bool) -> None:
+        """Take over sockets that another process has bound.
+
+        Parameters
+        ----------
+        fresh
+            They have not been connected: what waits in them may be anybody's. Else it is the
+            peer's, sent while the leg moved.
+        """
+        pair = _Pair(socket.socket(fileno=rtp), socket.socket(fileno=rtcp), 0)
+        pair.rtp.setblocking(False)
+        pair.rtcp.setblocking(False)
+        pair.fresh = fresh
+        self._legs[leg] = pair
+
     # ------------------------------------------------------------------------ a leg's life
 
     def attach(self, leg: int, row: int) -> None:
@@ -158,7 +181,8 @@ class SocketIO:
             del self._rows[pair.row]
         pair.rtp.close()
         pair.rtcp.close()
-        self._pairs.give_back(pair.port)
+        if pair.port:
+            self._pairs.give_back(pair.port)
 
     def close(self) -> None:
         """Close everything."""
@@ -177,7 +201,8 @@ class SocketIO:
             (pair.rtcp, 2 * pair.row + 1, pair.rtcp_connected),
         ):
             if connected:
-                _flush(one)
+                if pair.fresh:
+                    _flush(one)
                 self._readers[one.fileno()] = (code, one.recv_into)
                 self._epoll.register(one.fileno(), select.EPOLLIN)
                 heard.append(one.fileno())

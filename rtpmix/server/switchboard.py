@@ -27,6 +27,7 @@ from . import early, extensions
 from .bridge import Bridge
 from .bus import EventBus
 from .chores import Chores
+from .dtls import DtlsIdentity, openssl
 from .incoming import Handler, IncomingCall
 from .inline_host import InlineHost
 from .leg import Leg
@@ -83,6 +84,9 @@ class Switchboard:
         self._by_call: dict[int, Leg] = {}
         self._waiting: dict[int, IncomingCall | OutgoingCall] = {}
         self._seats = 0
+        if config.key_exchange[0] == "dtls":
+            openssl()  # said now, not in the first call
+        self._certificate: DtlsIdentity | None = None
         seeded = config.seed is not None
         self._random = random.Random(config.seed) if seeded else PooledRandom()
         self.locator = Locator(resolver or DnsResolver(), self._random)
@@ -144,9 +148,17 @@ class Switchboard:
         number = self.next_seat()
         identity = RtpIdentity.draw(self._random)
         session_id = self._random.randrange(1, 1 << 62)
-        media = MediaSession(self.host, self.config, number, identity, session_id, self._random)
+        media = MediaSession(
+            self.host, self.config, number, identity, session_id, self._random, self.certificate
+        )
         media.encrypt(encryption, flow)
         return number, media
+
+    def certificate(self) -> DtlsIdentity:
+        """Return this server's certificate for DTLS-SRTP, made when first asked for."""
+        if self._certificate is None:
+            self._certificate = DtlsIdentity.generate()
+        return self._certificate
 
     def adopt(self, leg: Leg) -> None:
         """Take a new leg in, and hand its call's events to it from now on.

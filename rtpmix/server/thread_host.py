@@ -64,6 +64,8 @@ class ThreadHost(EngineHost):
         Beats in a ptime: more spread the load and shorten the wait in the kernel, but each costs.
     source
         Randomness for the spacing of RTCP reports.
+    epoch
+        Wall-clock time of media sample 0, for RTCP; None: now.
     clock
         Seconds that never go back.
     """
@@ -76,13 +78,14 @@ class ThreadHost(EngineHost):
         ports: range = range(20000, 40000),
         phases: int = 4,
         source: random.Random | None = None,
+        epoch: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         engine = Engine(
             phases=phases,
             batch=1024,
             capacity=256,
-            epoch=time.time(),
+            epoch=time.time() if epoch is None else epoch,
             source=source or random.Random(),
         )
         self._io = SocketIO(media_address, ports, media_address_v6)
@@ -128,7 +131,7 @@ class ThreadHost(EngineHost):
 
     def _run(self) -> None:
         media, engine, clock = self._media, self._engine, self._clock
-        start = clock()
+        start = clock() - engine.beat * self._beat_s
         while not self._stopping:
             due = start + engine.beat * self._beat_s
             wait = due - clock()

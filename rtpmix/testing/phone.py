@@ -28,6 +28,7 @@ from typing import Self
 from ..errors import CallFailed, SdpError, UsageError
 from ..rtp.srtp import DEFAULT_SUITE, MasterKey
 from ..sdp.security import IN_THE_CLEAR, Encryption, Security
+from ..server.dtls import DtlsIdentity
 from ..sip import events
 from ..sip.dialog_reference import DialogReference
 from ..sip.message import Request
@@ -80,6 +81,8 @@ class TonePhone:
         INFO packages that it takes (RFC 6086).
     encryption, suites
         Whether media is encrypted (SDES), and with which SRTP suites, the best first.
+    dtls
+        Agree on keys by DTLS-SRTP, not by SDES.
     keep
         How many packets to remember at least; None remembers everything.
     seed
@@ -104,6 +107,7 @@ class TonePhone:
         info_packages: tuple[str, ...] = (),
         encryption: Encryption = Encryption.FORBIDDEN,
         suites: tuple[str, ...] = (DEFAULT_SUITE,),
+        dtls: bool = False,
         keep: int | None = None,
         seed: int | str | None = None,
     ) -> None:
@@ -120,7 +124,7 @@ class TonePhone:
         self.responses: dict[str, int] = {}  # method -> what is answered to it, else 200
         self._voice = tone_voice(frequency, level_db=level_db)
         self._codecs = codecs
-        self._encryption, self._suites = encryption, suites
+        self._encryption, self._suites, self._dtls = encryption, suites, dtls
         self._keep = keep
         self._random = Random(f"phone {f'{user}@{host}' if seed is None else seed}")
         self._line = PhoneLine(
@@ -409,7 +413,11 @@ class TonePhone:
         media.voice = self._voice
         await media.open(self.host)
         session_id, security = self._random.getrandbits(31), IN_THE_CLEAR
-        if self._encryption is not Encryption.FORBIDDEN:
+        if self._encryption is not Encryption.FORBIDDEN and self._dtls:
+            media.certificate = made = DtlsIdentity.generate()
+            said = made.fingerprint
+            security = Security(policy=self._encryption, fingerprint=said, prefers_dtls=True)
+        elif self._encryption is not Encryption.FORBIDDEN:
             draw = self._random.randbytes
             keys = (MasterKey.generate(suite, random_bytes=draw) for suite in self._suites)
             security = Security(policy=self._encryption, keys=tuple(keys))

@@ -28,12 +28,15 @@ from ..rtp.rtcp import (
 )
 from ..rtp.sequence import TIMESTAMP_MODULUS, unwrap
 from ..rtp.srtp import SrtpSession, StreamKeys
+from ..sdp.fingerprint import DtlsSecured
 from ..sdp.negotiation import Negotiated
+from ..server.dtls import DtlsIdentity, DtlsTerms, Handshake, is_dtls
 from .audio import CLOCK_HZ, Samples, decode_g711, encode_g711
 from .net import Address
 
 FRAME = 160  # samples: 20 ms
 _REPORT_TICKS = 250  # 5 s between RTCP compounds, RFC 3550 section 6.2
+HANDSHAKE_AFTER_S = 0.02  # more than a beat of the server's
 _PORTS_TO_TRY = 1000
 _NEW_STREAM = 10 * CLOCK_HZ  # a jump of the timestamp that is no pause
 
@@ -87,6 +90,10 @@ class PhoneMedia:
         self._timestamp = random.getrandbits(32)
         self._payload_types: dict[int, str] = {}  # codec of each number that is received
         self._agreed: Negotiated | None = None
+        self.certificate: DtlsIdentity | None = None
+        self.awaits_keys = False  # DTLS is not done: nothing can be said
+        self._terms: DtlsTerms | None = None
+        self._handshake: Handshake | None = None
         self._keys: StreamKeys | None = None
         self._sender: SrtpSession | None = None
         self._receiver: SrtpSession | None = None
@@ -130,11 +137,33 @@ class PhoneMedia:
     def agree(self, agreed: Negotiated) -> None:
         """Use a session description from now on; the first one starts the clock."""
         self._agreed = agreed
-        self._secure(agreed.secured.keys if agreed.secured is not None else None)
+        secured = agreed.secured
+        if isinstance(secured, DtlsSecured):
+            self._shake(secured)
+        else:
+            self._secure(secured.keys if secured is not None else None)
         self._payload_types[agreed.receive_payload_type] = agreed.codec
         if self._timer is None:
             self._began = self._loop.time()
             self._timer = self._loop.call_at(self._began, self._tick)
+
+    def _shake(self, secured: DtlsSecured) -> None:
+        """Begin the handshake, a moment later: the other side has to read the answer first."""
+        assert self.certificate is not None
+        terms = DtlsTerms(self.certificate, secured.theirs, secured.is_client)
+        if terms != self._terms:
+            self._terms, self._handshake, self.awaits_keys = terms, Handshake(terms), True
+            self._loop.call_later(HANDSHAKE_AFTER_S, self._send_handshake)
+
+    def _send_handshake(self) -> None:
+        handshake, agreed = self._handshake, self._agreed
+        if handshake is None or agreed is None or agreed.remote is None or self._rtp is None:
+            return
+        for datagram in handshake.datagrams():
+            self._rtp.sendto(datagram, agreed.remote)
+        if handshake.keys is not None and self.awaits_keys:
+            self.awaits_keys = False
+            self._secure(handshake.keys)
 
     def _secure(self, keys: StreamKeys | None) -> None:
         if keys is None or self._keys is None or keys.ours != self._keys.ours:
@@ -213,7 +242,7 @@ class PhoneMedia:
         )
         self._sequence = (self._sequence + 1) % 65536
         self.sent += 1
-        if self._rtp is not None:
+        if self._rtp is not None and not self.awaits_keys:
             data = packet.to_bytes()
             if self._sender is not None:
                 data = self._sender.protect(data)
@@ -224,7 +253,7 @@ class PhoneMedia:
         agreed = self._agreed
         if agreed is None or agreed.remote is None or self._rtp is None or self._rtcp is None:
             return
-        if self.paused:  # the cable is out
+        if self.paused or self.awaits_keys:  # the cable is out
             return
         now = self._clock()
         blocks: tuple[ReportBlock, ...] = ()
@@ -258,6 +287,12 @@ class PhoneMedia:
         return round(self._loop.time() * CLOCK_HZ)
 
     def _hear(self, data: bytes) -> None:
+        if self._handshake is not None and is_dtls(data):
+            self._handshake.receive(data)
+            self._send_handshake()
+            return
+        if self.awaits_keys:
+            return
         if is_rtcp(data):
             self._hear_rtcp(data)
             return

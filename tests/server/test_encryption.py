@@ -228,7 +228,7 @@ def test_a_new_key_is_used_after_rekey() -> None:
 def test_a_plain_leg_has_no_key_to_change() -> None:
     async def scenario(world: World) -> None:
         await talk(world)
-        with pytest.raises(UsageError, match="not encrypted"):
+        with pytest.raises(UsageError, match="no key by SDES"):
             await world.legs[0].rekey()
 
     play(scenario)

@@ -1,0 +1,365 @@
+"""Engines in processes: real ones, with real sockets; nothing here waits but for facts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtpmix.errors import CapacityError, UsageError
+from rtpmix.mixer import commands as media
+from rtpmix.mixer.commands import MixerEvent, OpenLeg, SetMatrix
+from rtpmix.recorder import Verdict, generate_key, read_capture, verify
+from rtpmix.rtp.packet import RtpPacket
+from rtpmix.server.process_host import ProcessHost, total
+
+UNITY = 32768
+PORTS = range(13500, 13600)
+PATIENCE = 30  # seconds: a busy machine starts processes slowly
+
+
+class Heard:
+    """Waits for events of the host without polling."""
+
+    def __init__(self) -> None:
+        self.events: list[MixerEvent] = []
+        self._came = asyncio.Event()
+
+    def __call__(self, event: MixerEvent) -> None:
+        self.events.append(event)
+        self._came.set()
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def until(self, fact: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not fact():
+                self._came.clear()
+                await self._came.wait()
+
+
+class Peer(asyncio.DatagramProtocol):
+    """A socket that speaks one level and remembers the packets that it hears."""
+
+    def __init__(self) -> None:
+        self.packets: list[RtpPacket] = []
+        self._came = asyncio.Event()
+        self._sent = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.address = transport.get_extra_info("sockname")
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not 192 <= data[1] <= 223:  # RTCP, RFC 5761 section 4
+            self.packets.append(RtpPacket.parse(data))
+            self._came.set()
+
+    def say(self, to: Any, code: int, frames: int = 1) -> None:
+        for _ in range(frames):
+            packet = RtpPacket(
+                payload_type=0,
+                sequence_number=self._sent & 0xFFFF,
+                timestamp=160 * self._sent,
+                ssrc=9,
+                payload=bytes([code]) * 160,
+            )
+            self._sent += 1
+            self.transport.sendto(packet.to_bytes(), to)
+
+    async def until(self, fact: Callable[[], object], feed: Callable[[], None]) -> None:
+        """Wait for a fact about what is heard; each packet heard has `feed` say one."""
+        async with asyncio.timeout(PATIENCE):
+            while not fact():
+                self._came.clear()
+                await self._came.wait()
+                feed()
+
+
+class Office:
+    """A host and peers."""
+
+    def __init__(self, host: ProcessHost, heard: Heard) -> None:
+        self.host = host
+        self.heard = heard
+        self.peers: dict[int, Peer] = {}
+        self.addresses: dict[int, Any] = {}
+
+    async def open(self, leg: int) -> Peer:
+        loop = asyncio.get_running_loop()
+        _, peer = await loop.create_datagram_endpoint(Peer, local_addr=("127.0.0.1", 0))
+        self.addresses[leg] = await self.host.reserve(leg)
+        self.host.submit(
+            OpenLeg(
+                leg=leg,
+                dtmf_payload_type=101,
+                ssrc=100 + leg,
+                first_sequence=0,
+                first_timestamp=0,
+            )
+        )
+        self.host.connect(leg, peer.address, None, True)
+        self.peers[leg] = peer
+        return peer
+
+    def join(self, bridge: int, *seats: int, token: int = 0) -> None:
+        gains = tuple(tuple(UNITY * (a != b) for b in seats) for a in seats)
+        self.host.submit(SetMatrix(bridge=bridge, seats=seats, gains=gains, token=token))
+
+    async def reached(self, token: int) -> None:
+        await self.heard.until(
+            lambda: any(event.token == token for event in self.heard.of(media.MatrixReached))
+        )
+
+    async def hears(self, listener: int, talker: int, code: int = 0x90) -> None:
+        """Wait until one hears exactly what the other one says."""
+        peer, said = self.peers[listener], bytes([code]) * 160
+        begun = len(peer.packets)
+        await peer.until(
+            lambda: any(packet.payload == said for packet in peer.packets[begun:]),
+            lambda: self.peers[talker].say(self.addresses[talker], code),
+        )
+
+    def carried(self) -> list[int]:
+        return [entry["legs"] for entry in self.host.snapshot()["workers"]]
+
+
+@asynccontextmanager
+async def office(workers: int = 2, **options: Any) -> AsyncIterator[Office]:
+    host, heard = ProcessHost(workers, ports=PORTS, **options), Heard()
+    await host.start(heard)
+    here = Office(host, heard)
+    try:
+        yield here
+    finally:
+        await host.stop()
+        for peer in here.peers.values():
+            peer.transport.close()
+
+
+async def test_a_leg_moves_to_the_bridge_of_another_worker_and_stays_one_stream() -> None:
+    async with office() as here:
+        for leg in (1, 2):
+            await here.open(leg)
+        assert here.carried() == [1, 1]
+        await here.peers[2].until(lambda: len(here.peers[2].packets) > 3, lambda: None)
+        here.join(5, 1, 2, token=7)
+        await here.reached(7)
+        assert here.carried() == [2, 0]
+        assert here.host.snapshot()["legs_moved"] == 1
+        await here.hears(2, 1)
+        await here.hears(1, 2)
+        # It was leg 2 that moved; its peer saw one stream, on the clock.
+        packets = here.peers[2].packets
+        assert {packet.ssrc for packet in packets} == {102}
+        numbers = [packet.sequence_number for packet in packets]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        steps = [b.timestamp - a.timestamp for a, b in pairwise(packets)]
+        assert all(step > 0 and step % 160 == 0 for step in steps)
+    closed = here.heard.of(media.LegClosed)
+    assert sorted(event.leg for event in closed) == [1, 2]
+    assert not here.heard.of(media.CommandRefused)
+    assert all(event.stats.received > 0 for event in closed)
+
+
+async def test_what_is_asked_of_a_leg_on_its_way_waits_for_it() -> None:
+    """And a leg can be taken back before it has arrived."""
+    async with office() as here:
+        for leg in (1, 2):
+            await here.open(leg)
+        here.host.submit(media.OpenTap(50, follow=2))
+        here.join(5, 1, token=1)
+        here.join(6, 2, token=2)
+        await here.reached(2)
+        here.join(5, 1, 2, token=3)  # sends 2 on its way
+        here.host.submit(media.SendDigits(2, "5"))
+        here.join(6, 2, token=4)  # and back
+        await here.reached(3)
+        await here.reached(4)
+        assert here.carried() == [1, 1]
+        taps = len(here.heard.of(media.TapFrame))
+        await here.heard.until(lambda: len(here.heard.of(media.TapFrame)) > taps)
+        here.host.submit(media.CloseLeg(2))
+        await here.heard.until(lambda: here.heard.of(media.LegClosed))
+        assert here.heard.of(media.LegClosed)[0].stats.sent > 0
+        assert not here.heard.of(media.CommandRefused)
+
+
+async def test_a_dead_worker_takes_its_own_calls_with_it_and_is_replaced() -> None:
+    async with office() as here:
+        for leg in (1, 2, 3, 4):
+            await here.open(leg)
+        here.join(5, 1, 3, token=1)
+        here.join(6, 2, 4, token=2)
+        await here.reached(1)
+        await here.reached(2)
+        assert here.carried() == [2, 2]
+        assert here.host.snapshot()["legs_moved"] == 0
+        here.host.submit(media.OpenSource(60))
+        here.join(5, 1, 3, 60, token=3)
+        await here.reached(3)
+        here.host.submit(media.Play(60, bytes(320 * 5000), token=9))
+        first, second = (worker["pid"] for worker in here.host.snapshot()["workers"])
+        os.kill(first, signal.SIGSTOP)  # what comes now is not done before it dies
+        here.join(5, 1, 3, 60, token=4)
+        os.kill(first, signal.SIGKILL)
+        await here.heard.until(lambda: here.heard.of(media.WorkerLost))
+        (lost,) = here.heard.of(media.WorkerLost)
+        assert (lost.worker, lost.why, lost.legs) == (0, "signal 9", (1, 3))
+        await here.reached(4)  # nobody waits for ever for what nobody hears
+        assert [event.token for event in here.heard.of(media.Played)] == [9]
+        await here.hears(2, 4)  # the others go on
+        here.host.submit(media.CloseLeg(1))
+        here.host.submit(media.CloseLeg(3))
+        assert [event.leg for event in here.heard.of(media.LegClosed)] == [1, 3]
+        await here.heard.until(lambda: True)
+        await ready(here.host)
+        now = [worker["pid"] for worker in here.host.snapshot()["workers"]]
+        assert now[0] != first
+        assert now[1] == second
+        for leg in (11, 12):
+            await here.open(leg)
+        assert here.carried() == [2, 2]
+        here.join(7, 11, 12, token=5)
+        await here.hears(11, 12)
+        assert here.host.snapshot()["worker_deaths"] == 1
+    assert sorted(event.leg for event in here.heard.of(media.LegClosed)) == [1, 2, 3, 4, 11, 12]
+
+
+async def ready(host: ProcessHost) -> None:
+    """Wait for every worker to beat: a new leg is refused while there is none."""
+    async with asyncio.timeout(PATIENCE):
+        await host.ready()
+
+
+async def test_without_a_worker_a_leg_is_refused_by_name() -> None:
+    async with office(1) as here:
+        os.kill(here.host.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+        await here.heard.until(lambda: here.heard.of(media.WorkerLost))
+        with pytest.raises(CapacityError, match="no media worker is ready"):
+            await here.host.reserve(1)
+        await ready(here.host)
+        await here.open(1)
+
+
+async def test_a_worker_that_ends_its_life_with_its_server_says_goodbye() -> None:
+    """When the server is gone, its end of the channel closes: nobody stays behind."""
+    async with office(1) as here:
+        await here.open(1)
+        pid = here.host.snapshot()["workers"][0]["pid"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def start(host: ProcessHost, path: Path, keys: Any, recording: int = 30, bridge: int = 5) -> Any:
+    writer = host.recording_writer(lambda *_: None)
+    writer.place(recording, bridge)
+    return writer, asyncio.get_running_loop().run_in_executor(
+        None,
+        lambda: writer.start(
+            recording,
+            path,
+            conversation_id="c",
+            keys=keys,
+            metadata={},
+            wall_clock=lambda: 0.0,
+        ),
+    )
+
+
+async def test_workers_write_and_seal_recordings_of_legs_that_others_carry(tmp_path: Path) -> None:
+    keys = generate_key(tmp_path / "key")
+    async with office(recording_key=tmp_path / "key") as here:
+        for leg in (1, 2):
+            await here.open(leg)
+        here.join(5, 1, token=1)
+        await here.reached(1)
+        writer, started = start(here.host, tmp_path / "capture", keys)
+        await started
+        for leg in (1, 2):  # one is carried by another worker than the one that writes
+            writer.add_leg(30, leg, f"leg-{leg}", "customer", "PCMU", here.host.sample)
+            here.host.submit(media.Record(leg))
+        writer.event(30, here.host.sample, {"event": "note", "text": "both"})
+        peer = here.peers[2]
+        await peer.until(
+            lambda: len(peer.packets) > 40, lambda: here.peers[2].say(here.addresses[2], 0x90)
+        )
+        here.join(5, 1, 2, token=2)  # and now it moves
+        await here.reached(2)
+        await peer.until(lambda: len(peer.packets) > 80, lambda: None)
+        summary = await asyncio.wrap_future(writer.stop(30))
+        assert summary.sealed
+        assert summary.packets > 100
+    report = verify(tmp_path / "capture", keys)
+    assert report.verdict is Verdict.SEALED, report.lines
+    counts: dict[str, int] = {}
+    for record in read_capture(tmp_path / "capture", keys)[1]:
+        if record.track is not None and record.packet is not None:
+            counts[record.track.name] = counts.get(record.track.name, 0) + 1
+    assert counts["leg-1.heard"] > 40
+    assert counts["leg-2.in"] > 20  # while it was elsewhere, too
+    assert counts["leg-2.heard"] > 40
+
+
+async def test_a_recording_of_a_dead_worker_is_recovered_and_sealed(tmp_path: Path) -> None:
+    keys = generate_key(tmp_path / "key")
+    async with office(recording_key=tmp_path / "key") as here:
+        await here.open(1)
+        here.join(5, 1, token=1)
+        await here.reached(1)
+        writer, started = start(here.host, tmp_path / "capture", keys)
+        await started
+        writer.add_leg(30, 1, "leg-1", "customer", "PCMU", here.host.sample)
+        here.host.submit(media.Record(1))
+        peer = here.peers[1]
+        await peer.until(lambda: len(peer.packets) > 100, lambda: None)
+        os.kill(here.host.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+        await here.heard.until(lambda: here.heard.of(media.WorkerLost))
+        summary = await asyncio.wrap_future(writer.stop(30))
+        assert summary.sealed
+        assert summary.packets > 20
+        assert writer.snapshot()["recovered"] == 1
+    report = verify(tmp_path / "capture", keys)
+    assert report.verdict is Verdict.SEALED, report.lines
+    assert report.recovered
+
+
+async def test_a_recording_that_can_not_be_written_says_so_to_who_asked(tmp_path: Path) -> None:
+    keys = generate_key(tmp_path / "key")
+    (tmp_path / "taken").write_text("a file")
+    async with office(1, recording_key=tmp_path / "key") as here:
+        _, started = start(here.host, tmp_path / "taken", keys)
+        with pytest.raises(Exception, match="taken"):
+            await started
+        with pytest.raises(UsageError, match="frames stay in the worker"):
+            here.host.writer = object()  # type: ignore[assignment]
+
+
+async def test_a_host_has_workers_and_runs_once() -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        ProcessHost(0)
+    host = ProcessHost(1, ports=PORTS)
+    with pytest.raises(UsageError, match="recording_key"):
+        host.recording_writer(lambda *_: None)
+    await host.stop()  # never started: no harm
+    async with office(1) as here:
+        with pytest.raises(UsageError, match="make a new one"):
+            await here.host.start(lambda event: None)
+
+
+def test_counters_are_added_up_and_positions_are_not() -> None:
+    one = {"legs": 2, "beat": 7, "lateness_ms": {"<=1": 3}}
+    other = {"legs": 1, "beat": 9, "lateness_ms": {"<=1": 1, ">1": 2}}
+    assert total([one, other, {}]) == {
+        "legs": 3,
+        "beat": 9,
+        "lateness_ms": {"<=1": 4, ">1": 2},
+    }

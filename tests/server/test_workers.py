@@ -1,0 +1,212 @@
+"""A whole server whose media is in worker processes: phones, kill -9, recordings, supervision."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rtpmix
+from rtpmix.recorder import Verdict, load_key, verify
+from rtpmix.server.inline_host import InlineHost
+from rtpmix.server.process_host import ProcessHost
+from rtpmix.testing import TonePhone
+from rtpmix.testing.media import VirtualMediaIO
+from rtpmix.testing.net import VirtualNet
+
+PATIENCE = 30
+
+
+async def until(fact: Callable[[], object], server: rtpmix.Server) -> None:
+    """Wait for a fact, looking again at each event of the server, and a few times a second."""
+    events = server.events().__aiter__()
+    async with asyncio.timeout(PATIENCE):
+        while not fact():
+            try:
+                await asyncio.wait_for(anext(events), 0.2)
+            except TimeoutError:
+                continue  # what phones hear is no event
+
+
+def config(tmp_path: Path, **more: Any) -> rtpmix.Config:
+    return rtpmix.Config(
+        sip_listen=("udp:127.0.0.1:0",),
+        media_address="127.0.0.1",
+        rtp_ports=range(13600, 13680),
+        recording_key=tmp_path / "key",
+        encryption=rtpmix.Encryption.FORBIDDEN,
+        **more,
+    )
+
+
+class Office:
+    """Customers who call in; each gets an agent of its own, and the call is recorded."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.server = rtpmix.Server(config(tmp_path), workers=2)
+        self.tmp_path = tmp_path
+        self.bridges: list[rtpmix.Bridge] = []
+        self.agents = [TonePhone(f"agent{n}", frequency=1000.0 + 200 * n) for n in range(2)]
+        self.customers: list[TonePhone] = []
+        self.events: list[rtpmix.Event] = []
+
+        @self.server.on_invite
+        async def answer(call: rtpmix.IncomingCall) -> None:
+            customer = await call.answer()
+            agent = await self.server.invite(self.agents[len(self.bridges)].uri)
+            bridge = await self.server.bridge(customer, agent)
+            await bridge.record(tmp_path / f"call{len(self.bridges)}")
+            self.bridges.append(bridge)
+            await customer.closed()
+
+    async def __aenter__(self) -> Office:
+        await self.server.start()
+        self.server.bus.subscribe()
+        host, port = self.server.sip_address.split(":")
+        for number in range(2):
+            await self.agents[number].open()
+            phone = TonePhone(f"customer{number}", frequency=440.0 + 200 * number)
+            await phone.open()
+            self.customers.append(phone)
+            await phone.call(f"sip:line@{host}:{port}")
+            await until(lambda count=number: len(self.bridges) > count, self.server)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for phone in self.agents + self.customers:
+            await phone.close()
+        await self.server.close()
+
+    async def talk(self, number: int) -> None:
+        """Wait until both sides of a call hear each other."""
+        agent, customer = self.agents[number], self.customers[number]
+        await until(
+            lambda: agent.hears(customer.frequency) and customer.hears(agent.frequency),
+            self.server,
+        )
+
+    def workers(self) -> list[dict[str, Any]]:
+        return list(self.server.snapshot()["media"]["workers"])
+
+
+async def test_each_handler_keeps_its_call_in_one_worker_and_both_are_recorded(
+    tmp_path: Path,
+) -> None:
+    async with Office(tmp_path) as office:
+        for number in range(2):
+            await office.talk(number)
+        assert [worker["legs"] for worker in office.workers()] == [2, 2]
+        assert office.server.snapshot()["media"]["legs_moved"] == 0
+        heard = office.bridges[0].listen(office.bridges[0].legs[0], side="heard")
+        frame = await asyncio.wait_for(anext(heard), PATIENCE)
+        assert len(frame) == 320
+        heard.close()
+    for number in range(2):
+        report = verify(tmp_path / f"call{number}", load_key(tmp_path / "key"))
+        assert report.verdict is Verdict.SEALED, report.lines
+
+
+async def test_a_supervisor_from_another_worker_moves_and_whispers(tmp_path: Path) -> None:
+    async with Office(tmp_path) as office, TonePhone("coach", frequency=2500.0) as coach:
+        await office.talk(0)
+        agent_leg = office.bridges[0].legs[1]
+        legs = [await office.server.invite(coach.uri)]
+        moved = office.server.snapshot()["media"]["legs_moved"]
+        if office.workers()[0]["legs"] == 3:  # it came to the agent's own worker: one more
+            second = TonePhone("second", frequency=2700.0)
+            await second.open()
+            legs.append(await office.server.invite(second.uri))
+        coach_leg = legs[-1]
+        spoken = 2500.0 if len(legs) == 1 else 2700.0
+        supervision = await office.bridges[0].supervise(coach_leg, agent=agent_leg)
+        await supervision.set_mode(rtpmix.Mode.WHISPER)
+        await until(lambda: office.agents[0].hears(spoken), office.server)
+        assert not office.customers[0].hears(spoken)
+        assert office.server.snapshot()["media"]["legs_moved"] == moved + 1
+        if len(legs) == 2:
+            await second.close()
+
+
+async def test_kill_minus_9_ends_the_calls_of_one_worker_with_bye_and_sealed_captures(
+    tmp_path: Path,
+) -> None:
+    async with Office(tmp_path) as office:
+        for number in range(2):
+            await office.talk(number)
+        events = office.server.events()
+        dead, alive = office.workers()
+        await until(
+            lambda: office.server.snapshot()["recording"].get("packets", 0) > 60, office.server
+        )
+        os.kill(dead["pid"], signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            seen: list[rtpmix.Event] = []
+            async for event in events:
+                seen.append(event)
+                if isinstance(event, rtpmix.RecordingStopped):
+                    break
+        (lost,) = [event for event in seen if isinstance(event, rtpmix.MediaWorkerLost)]
+        closed = [event for event in seen if isinstance(event, rtpmix.LegClosed)]
+        assert {event.leg for event in closed} == set(lost.legs)
+        assert len(lost.legs) == 2
+        assert {event.cause for event in closed} == {"media-host"}
+        async with asyncio.timeout(PATIENCE):
+            await office.customers[0].ended()  # told by BYE
+            await office.agents[0].ended()
+        await office.talk(1)
+        assert office.workers()[1]["pid"] == alive["pid"]
+        await until(lambda: all(worker["ready"] for worker in office.workers()), office.server)
+        assert office.workers()[0]["pid"] != dead["pid"]
+        stopped = seen[-1]
+        assert isinstance(stopped, rtpmix.RecordingStopped)
+        assert stopped.sealed
+    report = verify(tmp_path / "call0", load_key(tmp_path / "key"))
+    assert report.verdict is Verdict.SEALED, report.lines
+    assert report.recovered
+    assert not verify(tmp_path / "call1", load_key(tmp_path / "key")).recovered
+
+
+def test_workers_and_a_media_host_are_one_too_many(tmp_path: Path) -> None:
+    host = InlineHost(VirtualMediaIO(VirtualNet(), "192.0.2.1", range(13600, 13680)))
+    with pytest.raises(rtpmix.UsageError, match="give one"):
+        rtpmix.Server(config(tmp_path, workers=1), media_host=host)
+    with pytest.raises(rtpmix.UsageError, match="workers is -1"):
+        config(tmp_path, workers=-1)
+    assert rtpmix.Config().workers == 0
+    assert ProcessHost(1).snapshot()["workers"] == []
+
+
+async def test_several_workers_and_encryption_are_refused_at_the_start(tmp_path: Path) -> None:
+    """The counters of a cipher can't move; never silently in the clear."""
+    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.OPTIONAL)
+    with pytest.raises(rtpmix.UsageError, match="workers=1"):
+        await rtpmix.Server(asked, workers=2).start()
+    async with rtpmix.Server(config(tmp_path), workers=2) as server:
+        with pytest.raises(rtpmix.UsageError, match="can't encrypt"):
+            await server.invite("sip:a@127.0.0.1:9", encryption=rtpmix.Encryption.REQUIRED)
+        assert not server.legs
+
+
+@pytest.mark.parametrize("way", ["sdes", "dtls"])
+async def test_one_worker_carries_encrypted_calls(tmp_path: Path, way: str) -> None:
+    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.REQUIRED, key_exchange=(way,))
+    phones = [
+        TonePhone(
+            name,
+            frequency=tone,
+            encryption=rtpmix.Encryption.REQUIRED,
+            dtls=way == "dtls",
+        )
+        for name, tone in (("ann", 1000.0), ("bob", 1300.0))
+    ]
+    async with rtpmix.Server(asked, workers=1) as server, phones[0], phones[1]:
+        legs = [await server.invite(phone.uri) for phone in phones]
+        await server.bridge(*legs)
+        await until(lambda: phones[0].hears(1300.0) and phones[1].hears(1000.0), server)
+        await until(lambda: server.snapshot()["media"]["srtp"]["unprotected"] > 0, server)
