@@ -31,6 +31,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from ..errors import UsageError
 from ..mixer.commands import MixerEvent
@@ -39,7 +40,7 @@ from ..mixer.rows import FRAME
 from .engine_host import EngineHost
 from .media_loop import OnEvent
 from .memory import keep_freed_memory
-from .shared_io import media_io
+from .shared_io import SharedIO, media_io
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +130,13 @@ class ThreadHost(EngineHost):
             gc.set_threshold(*self._gc_thresholds)
             gc.unfreeze()
         self._io.close()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counts, those of shared ports with them; see `MediaHost.snapshot`."""
+        counts = super().snapshot()
+        if isinstance(self._io, SharedIO):
+            counts["shared_ports"] = self._io.counts()
+        return counts
 
     # ----------------------------------------------------------------------------- the thread
 

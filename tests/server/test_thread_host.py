@@ -92,7 +92,10 @@ async def test_two_peers_hear_each_other(legs_per_port: int) -> None:
             break
     assert heard == b"\x90" * 160
     assert host.sample > 0
-    assert host.snapshot()["legs"] == 2
+    counts = host.snapshot()
+    assert counts["legs"] == 2
+    shared = {"ports": 1, "legs": 2, "unknown_source": 0, "overrun": 0}
+    assert counts.get("shared_ports") == (shared if legs_per_port > 1 else None)
     stats = host.leg_stats(1)
     assert stats is not None
     assert stats.received == 10
