@@ -30,6 +30,7 @@ SRTP_SUITES = (
     "AES_CM_128_HMAC_SHA1_32",
 )
 NOTICES = ("silent", "info", "message")
+MOST_LEGS_PER_PORT = 200  # more would overrun the receive buffer that Linux grants by default
 PORTS_PER_LEG = 2  # RTP on the even port, RTCP on the odd one above it (RFC 3550 section 11)
 
 
@@ -66,6 +67,10 @@ class Config:
         itself.
     rtp_ports
         Ports for RTP and RTCP, two to a leg.
+    legs_per_port
+        Above 1, legs whose peer has named its media address before ours, and all different ones,
+        share a port pair, up to so many on each (Linux): a packet then costs half. Packets are
+        heard only from the very address in the peer's SDP. Without effect with `workers`.
     workers
         Processes that carry media, one for each processor that it may use. 0: a thread of this
         process. Above some hundred legs, SIP and media get in each other's way in one process.
@@ -82,7 +87,9 @@ class Config:
         Of SDES, the best first: AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_80,
         AES_CM_128_HMAC_SHA1_32.
     jitter_ms
-        How long after its arrival a leg's first packet is played: the jitter that is absorbed.
+        The least time from a packet's arrival until it is played. The delay follows the jitter
+        that a leg shows by itself; where that is known to come, this is there from the first
+        packet on.
     extended_reports
         True: every leg gets RTCP XR with voice metrics (RFC 3611). False: those legs get them whose
         peer sends XR itself.
@@ -183,12 +190,13 @@ class Config:
     media_address: str | None = None
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
+    legs_per_port: int = 1
     workers: int = 0
     codecs: tuple[str, ...] = CODECS
     encryption: Encryption = Encryption.OPTIONAL
     key_exchange: tuple[str, ...] = ("sdes", "dtls")
     srtp_suites: tuple[str, ...] = SRTP_SUITES
-    jitter_ms: int = 10
+    jitter_ms: int = 0
     extended_reports: bool = False
     media_timeout_s: float = 30.0
     users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
@@ -235,7 +243,7 @@ class Config:
             check_address("media_address_v6", self.media_address_v6)
             if ":" not in self.media_address_v6:
                 raise UsageError("media_address_v6 is an IPv4 address: it goes to media_address")
-        _check_ports(self.rtp_ports)
+        _check_ports(self.rtp_ports, self.legs_per_port)
         # The user agent says what is wrong with these.
         UserAgentConfig(
             reliable=self.reliable, session_expires=self.session_expires, min_se=self.min_se
@@ -374,7 +382,9 @@ def _check_notices(config: Config) -> None:
         )
 
 
-def _check_ports(ports: range) -> None:
+def _check_ports(ports: range, legs_per_port: int) -> None:
+    if not 1 <= legs_per_port <= MOST_LEGS_PER_PORT:
+        raise UsageError(f"legs_per_port is {legs_per_port}: give 1 to {MOST_LEGS_PER_PORT}")
     if len(ports) < PORTS_PER_LEG or ports.step != 1:
         raise UsageError(f"rtp_ports {ports!r}: give a range of at least {PORTS_PER_LEG} ports")
     if ports.start < 1024 or ports.stop > 65536:

@@ -28,7 +28,8 @@ def test_the_vector_of_rfc_5769_is_answered() -> None:
     response = answer_check(REQUEST, "evtj", PASSWORD, SOURCE)
     assert response is not None
     assert bytes.fromhex("002000080001a147e112a643") in response
-    read = stun.parse_message(response, integrity_key=PASSWORD.encode())
+    read = stun.parse_message(response)
+    assert read.check_message_integrity(PASSWORD.encode())
     assert read.message_class is stun.Class.RESPONSE
     assert read.transaction_id == REQUEST[8:20]
     assert read.attributes["XOR-MAPPED-ADDRESS"] == SOURCE
@@ -47,7 +48,8 @@ def check(password: str = "p" * 22, username: str = "ours:theirs") -> bytes:
 def test_a_check_of_aioice_is_answered(source: tuple[str, int]) -> None:
     response = answer_check(check(), "ours", "p" * 22, source)
     assert response is not None
-    read = stun.parse_message(response, integrity_key=b"p" * 22)
+    read = stun.parse_message(response)
+    assert read.check_message_integrity(b"p" * 22)
     assert read.attributes["XOR-MAPPED-ADDRESS"] == source
 
 
