@@ -35,7 +35,7 @@ from .recording_writer import GapCallback
 from .seat_placement import SeatPlacement
 from .socket_io import SocketIO
 from .thread_host import PTIME_S
-from .worker_process import WorkerProcess
+from .worker_process import SILENT_S, WorkerProcess
 from .worker_recording import WorkerRecordings
 
 _log = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class ProcessHost:
         How many: one for each processor that media may use.
     recording_key
         The key file of recordings; workers read it themselves.
+    silent_s
+        A worker that says nothing for so long does not beat any more, and is replaced.
 
     Others as for `ThreadHost`.
     """
@@ -73,6 +75,7 @@ class ProcessHost:
         ports: range = range(20000, 40000),
         phases: int = 4,
         recording_key: Path | None = None,
+        silent_s: float = SILENT_S,
     ) -> None:
         if workers < 1:
             raise UsageError(f"{workers} workers: a ProcessHost has at least one")
@@ -80,6 +83,7 @@ class ProcessHost:
         self._sockets = SocketIO(media_address, ports, media_address_v6)
         self._key = recording_key
         self._count = workers
+        self._silent_s = silent_s
         self._workers: list[WorkerProcess] = []
         self._seats = SeatPlacement(self._workers, self._sockets.descriptors, self._emit)
         self._recordings: WorkerRecordings | None = None
@@ -145,7 +149,7 @@ class ProcessHost:
         self._sockets.close()
 
     def _spawn(self, number: int) -> WorkerProcess:
-        worker = WorkerProcess(number, self._on_message, self._on_death)
+        worker = WorkerProcess(number, self._on_message, self._on_death, self._silent_s)
         self._started_at[number] = time.monotonic()
         address, address_v6, ports, phases = self._settings
         worker.send(say.Settings(address, address_v6, ports, phases, self._origin, self._epoch))

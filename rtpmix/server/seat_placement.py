@@ -170,6 +170,10 @@ class SeatPlacement:
             target.send(tap)
         waiting, leg.waiting = leg.waiting, []
         for message in waiting:
+            if isinstance(message, media.OpenTap):
+                leg.taps[message.tap] = message
+            elif isinstance(message, media.CloseSeat):
+                leg.taps.pop(message.seat, None)
             target.send(message)
         self._advance_all()
 
