@@ -10,6 +10,7 @@ from benchmarks.__main__ import main, names
 from benchmarks.dialogs import dialog_kb
 from benchmarks.result import Result
 from benchmarks.sip_parse import invite, read_as_uas
+from rtpmix.rtp.srtp import SUITES
 
 
 def test_a_benchmark_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +71,15 @@ def test_the_measured_reading_reads_what_a_uas_needs() -> None:
     assert isinstance(body, bytes)
     assert invite(1, 1) != invite(2, 1)
     assert body.startswith(b"v=0")
+
+
+def test_the_srtp_benchmark_measures_packets_that_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["srtp", "--json", "--runs", "1", "--legs", "3", "--frames", "4"]
+    for suite in SUITES:
+        assert main([*arguments, "--suite", suite]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["suite"] == suite
+        assert facts["value"] > 0
 
 
 def test_an_idle_dialog_is_small() -> None:

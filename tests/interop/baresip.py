@@ -55,6 +55,12 @@ sip_certificate {certificate}
 """
 
 
+ENCRYPTING = """\
+module srtp.so
+module dtls_srtp.so
+"""
+
+
 class Baresip:
     """A softphone that speaks one frequency, answers by itself, and keeps what it hears.
 
@@ -66,6 +72,8 @@ class Baresip:
         "udp", "tcp" or "tls", to the registrar and for calls to `address`.
     ca, certificate
         For TLS: whom to trust, and the phone's own certificate with its key in one file.
+    media
+        How media is encrypted: "srtp" or "srtp-mand" (SDES), "dtls_srtp"; empty: not at all.
     watches
         Address of record of somebody whose presence is subscribed to.
     """
@@ -82,6 +90,7 @@ class Baresip:
         transport: str = "udp",
         ca: Path | None = None,
         certificate: Path | None = None,
+        media: str = "",
         watches: str = "",
     ) -> None:
         self.name = name
@@ -93,6 +102,7 @@ class Baresip:
         self._transport = transport
         self._tls = TLS.format(ca=ca, certificate=certificate) if ca else ""
         self._watches = watches
+        self._media = media
         self._program = program
         self._directory = directory
         self._registrar = registrar
@@ -173,6 +183,7 @@ class Baresip:
         self._directory.mkdir(parents=True)
         (self._directory / "config").write_text(
             self._tls
+            + (ENCRYPTING if self._media else "")
             + CONFIG.format(
                 sip_port=self.port,
                 directory=self._directory,
@@ -192,6 +203,8 @@ class Baresip:
 
     def _account(self) -> str:
         calls = "answermode=auto;audio_codecs=PCMU/8000/1"
+        if self._media:
+            calls += f";mediaenc={self._media}"
         if not self._registrar:
             return f"<sip:{self.name}@127.0.0.1:{self.port}>;regint=0;{calls}"
         login = f"regint=60;auth_user={self.name};auth_pass={self._password}"
