@@ -32,7 +32,6 @@ async def serve(options: argparse.Namespace) -> None:
         rtp_ports=range(30000, 60000),
         max_calls=10_000,
         workers=options.workers,
-        encryption=rtpmix.Encryption.FORBIDDEN,  # nobody here encrypts, and workers can't
     )
     async with rtpmix.Server(config) as server:
 

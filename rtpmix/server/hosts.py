@@ -6,10 +6,8 @@ import socket
 from pathlib import Path
 
 from ..config import Config
-from ..errors import UsageError
-from ..sdp.security import Encryption
 from .media_host import MediaHost
-from .process_host import NO_KEYS, ProcessHost
+from .process_host import ProcessHost
 from .recording import DEFAULT_KEY
 from .thread_host import ThreadHost
 
@@ -24,8 +22,6 @@ def media_host_of(config: Config) -> MediaHost:
         return ThreadHost(
             media_address=address, media_address_v6=address_v6, ports=config.rtp_ports
         )
-    if config.workers > 1 and config.encryption is not Encryption.FORBIDDEN:
-        raise UsageError(NO_KEYS)
     return ProcessHost(
         config.workers,
         media_address=address,

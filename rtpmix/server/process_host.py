@@ -45,11 +45,6 @@ STOP_S = 15.0  # a worker that has not sealed its recordings by then is ended
 QUICK_S = 2.0  # one that lived shorter has failed; its successor waits twice as long
 MOST_WAIT_S = 30.0
 
-NO_KEYS = (
-    "encrypted legs can't move between workers yet: set encryption=Encryption.FORBIDDEN, "
-    "or use workers=1 or workers=0"
-)
-
 
 class ProcessHost:
     """A `MediaHost` of several worker processes.
@@ -216,8 +211,8 @@ class ProcessHost:
             return
         if isinstance(event, media.LegClosed):
             self._seats.closed(event.leg)
-        elif isinstance(event, media.MatrixReached):
-            self._seats.reached(event)
+        elif isinstance(event, media.MatrixCommitted | media.MatrixReached):
+            self._seats.matrix_event(event)
         elif isinstance(event, media.Played):
             self._seats.played(event)
         self._emit(event)
@@ -245,26 +240,9 @@ class ProcessHost:
         """Name a leg's peer; see `MediaHost.connect`."""
         self._seats.to_leg(leg, say.Connect(leg, remote, remote_rtcp, rtcp_mux))
 
-    @property
-    def encrypts(self) -> bool:
-        """Whether legs can be encrypted: not where they might have to move.
-
-        A cipher's counters can't be carried along (libsrtp shows no SRTCP index), and beginning
-        anew under the same key would encrypt two packets alike.
-        """
-        return self._count == 1
-
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
-        """Give a leg its keys; see `MediaHost.secure`.
-
-        Raises
-        ------
-        UsageError
-            There are several workers.
-        """
-        if keys is not None and not self.encrypts:
-            raise UsageError(NO_KEYS)
-        self._seats.to_leg(leg, say.Secure(leg, keys))
+        """Give a leg its keys; see `MediaHost.secure`."""
+        self._seats.secure(leg, say.Secure(leg, keys))
 
     def release(self, leg: int) -> None:
         """Give a leg's ports back; see `MediaHost.release`."""
