@@ -30,6 +30,7 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--step", type=int, default=30, help="how exact the result is, in legs")
     parser.add_argument("--most", type=int, default=1500, help="legs not to exceed")
     parser.add_argument("--seconds", type=float, default=10.0, help="measured in each trial")
+    parser.add_argument("--legs-per-port", type=int, default=100, help="1: sockets for each leg")
     options = parser.parse_args(arguments)
     searches = [search(options) for _ in range(options.runs)]
     best, broken = max(searches, key=lambda found: found[0].get("legs", 0))
@@ -39,6 +40,7 @@ def run(arguments: list[str]) -> Result:
         runs=tuple(held.get("legs", 0) for held, _ in searches),
         floor=socket_floor(),
         details={
+            "legs_per_port": options.legs_per_port,
             "criterion": f"<{MISSING_PCT}% missing, p99<{P99_MS:g} ms",
             "held": best,
             "not_held": broken,
@@ -65,7 +67,7 @@ def search(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]
     worst: dict[str, Any] = {}
     legs, stride = options.start, 4 * step
     while True:
-        figures = trial(legs, options.seconds)
+        figures = trial(legs, options.seconds, options.legs_per_port)
         if is_held(figures):
             held, best = legs, figures
         else:
@@ -83,9 +85,9 @@ def search(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]
         legs -= legs % PER_ROOM
 
 
-def trial(legs: int, seconds: float) -> dict[str, Any]:
+def trial(legs: int, seconds: float, legs_per_port: int) -> dict[str, Any]:
     """Load a fresh server with so many legs; return the figures."""
-    with ServerProcess() as server:
+    with ServerProcess(legs_per_port=legs_per_port) as server:
         figures = generate(Load(server=server.sip, legs=legs, seconds=seconds, pid=server.pid))
         figures["memory_mb"] = memory_kb(server.pid) // 1024
     print(f"density: {legs} legs: {describe(figures)}", file=sys.stderr)

@@ -15,8 +15,11 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--legs", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run")
+    parser.add_argument("--legs-per-port", type=int, default=100, help="1: sockets for each leg")
     options = parser.parse_args(arguments)
-    trials = [trial(options.legs, options.seconds) for _ in range(options.runs)]
+    trials = [
+        trial(options.legs, options.seconds, options.legs_per_port) for _ in range(options.runs)
+    ]
     return Result(
         benchmark="latency",
         unit="ms, 99th percentile",
@@ -25,6 +28,7 @@ def run(arguments: list[str]) -> Result:
             "p50": median(each["p50_ms"] for each in trials),
             "p95": median(each["p95_ms"] for each in trials),
             "legs": options.legs,
+            "legs_per_port": options.legs_per_port,
             "markers": sum(each["markers_found"] for each in trials),
             "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
             "server_waited_pct": median(each["server_waited_pct"] for each in trials),

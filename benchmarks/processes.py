@@ -18,8 +18,9 @@ _STOP_S = 30.0
 class ServerProcess:
     """A benchmark server on one core; its counters are in `snapshot` after the end."""
 
-    def __init__(self, core: int | None = SERVER_CORE) -> None:
+    def __init__(self, core: int | None = SERVER_CORE, *, legs_per_port: int = 1) -> None:
         arguments = [sys.executable, "-m", "benchmarks.server"]
+        arguments += ["--legs-per-port", str(legs_per_port)]
         if core is not None and core in os.sched_getaffinity(0):
             arguments += ["--core", str(core)]
         self._process = subprocess.Popen(

@@ -32,6 +32,7 @@ async def serve(options: argparse.Namespace) -> None:
         rtp_ports=range(30000, 60000),
         max_calls=10_000,
         workers=options.workers,
+        legs_per_port=options.legs_per_port,
     )
     async with rtpmix.Server(config) as server:
 
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--sip", default="udp:127.0.0.1:0")
     parser.add_argument("--core", type=int, help="run on this core alone")
     parser.add_argument("--workers", type=int, default=0, help="processes that carry media")
+    parser.add_argument("--legs-per-port", type=int, default=1)
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})

@@ -35,7 +35,7 @@ class Idle:
         self.waiting: list[tuple[int, bytes]] = []
         self.sent = 0
 
-    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind nothing."""
         return "127.0.0.1", 2 * leg + 2
 

@@ -30,6 +30,7 @@ SRTP_SUITES = (
     "AES_CM_128_HMAC_SHA1_32",
 )
 NOTICES = ("silent", "info", "message")
+MOST_LEGS_PER_PORT = 200  # more would overrun the receive buffer that Linux grants by default
 PORTS_PER_LEG = 2  # RTP on the even port, RTCP on the odd one above it (RFC 3550 section 11)
 
 
@@ -66,6 +67,10 @@ class Config:
         itself.
     rtp_ports
         Ports for RTP and RTCP, two to a leg.
+    legs_per_port
+        Above 1, legs whose peer has named its media address before ours, and all different ones,
+        share a port pair, up to so many on each (Linux): a packet then costs half. Packets are
+        heard only from the very address in the peer's SDP. Without effect with `workers`.
     workers
         Processes that carry media, one for each processor that it may use. 0: a thread of this
         process. Above some hundred legs, SIP and media get in each other's way in one process.
@@ -183,6 +188,7 @@ class Config:
     media_address: str | None = None
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
+    legs_per_port: int = 1
     workers: int = 0
     codecs: tuple[str, ...] = CODECS
     encryption: Encryption = Encryption.OPTIONAL
@@ -235,7 +241,7 @@ class Config:
             check_address("media_address_v6", self.media_address_v6)
             if ":" not in self.media_address_v6:
                 raise UsageError("media_address_v6 is an IPv4 address: it goes to media_address")
-        _check_ports(self.rtp_ports)
+        _check_ports(self.rtp_ports, self.legs_per_port)
         # The user agent says what is wrong with these.
         UserAgentConfig(
             reliable=self.reliable, session_expires=self.session_expires, min_se=self.min_se
@@ -374,7 +380,9 @@ def _check_notices(config: Config) -> None:
         )
 
 
-def _check_ports(ports: range) -> None:
+def _check_ports(ports: range, legs_per_port: int) -> None:
+    if not 1 <= legs_per_port <= MOST_LEGS_PER_PORT:
+        raise UsageError(f"legs_per_port is {legs_per_port}: give 1 to {MOST_LEGS_PER_PORT}")
     if len(ports) < PORTS_PER_LEG or ports.step != 1:
         raise UsageError(f"rtp_ports {ports!r}: give a range of at least {PORTS_PER_LEG} ports")
     if ports.start < 1024 or ports.stop > 65536:

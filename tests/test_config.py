@@ -30,6 +30,8 @@ from rtpmix.config import Listen
         ({"rtp_ports": range(20000, 20001)}, "at least 2 ports"),
         ({"rtp_ports": range(20000, 30000, 2)}, "at least 2 ports"),
         ({"rtp_ports": range(80, 1200)}, "within 1024 to 65535"),
+        ({"legs_per_port": 0}, "give 1 to 200"),
+        ({"legs_per_port": 201}, "give 1 to 200"),
         ({"codecs": ("OPUS",)}, "choose one or more of PCMU, PCMA"),
         ({"codecs": ()}, "choose one or more of"),
         ({"jitter_ms": -1}, "can't be negative"),

@@ -29,9 +29,11 @@ class EngineHost:
     def writer(self, sink: BlockSink | None) -> None:
         self._media.writer = sink
 
-    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    async def reserve(
+        self, leg: int, *, ipv6: bool = False, remote: Address | None = None
+    ) -> Address:
         """Bind a port pair; see `MediaHost.reserve`."""
-        return self._media.io.reserve(leg, ipv6=ipv6)
+        return self._media.io.reserve(leg, ipv6=ipv6, remote=remote)
 
     def connect(
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool

@@ -20,7 +20,10 @@ def media_host_of(config: Config) -> MediaHost:
     address_v6 = config.media_address_v6 or any_v6
     if not config.workers:
         return ThreadHost(
-            media_address=address, media_address_v6=address_v6, ports=config.rtp_ports
+            media_address=address,
+            media_address_v6=address_v6,
+            ports=config.rtp_ports,
+            legs_per_port=config.legs_per_port,
         )
     return ProcessHost(
         config.workers,

@@ -35,13 +35,17 @@ class MediaHost(Protocol):
     async def stop(self) -> None:
         """Close every leg, send RTCP BYE, end the thread. Events that are left are delivered."""
 
-    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    async def reserve(
+        self, leg: int, *, ipv6: bool = False, remote: Address | None = None
+    ) -> Address:
         """Bind an even RTP port and the RTCP port above it for a leg that `OpenLeg` opens later.
 
         Parameters
         ----------
         ipv6
             The peer's media is on IPv6: of two addresses, take the one that reaches it.
+        remote
+            Where the peer has said that its RTP comes from: see `MediaIO.reserve`.
 
         Raises
         ------

@@ -17,13 +17,16 @@ class MediaIO(Protocol):
     allowed source is known): what arrives earlier is thrown away.
     """
 
-    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
-        """Bind an even RTP port and the odd RTCP port above it.
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
+        """Bind an even RTP port and the odd RTCP port above it, or share such a pair.
 
         Parameters
         ----------
         ipv6
             Of two addresses to bind, take the IPv6 one; with one address, take that.
+        remote
+            Where the peer has said that its RTP comes from; such legs may share a pair with
+            others. None: not known yet.
 
         Raises
         ------

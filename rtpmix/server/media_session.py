@@ -25,6 +25,7 @@ from ..sdp.negotiation import (
     make_offer,
 )
 from ..sdp.security import Encryption, Secured, Security
+from ..sdp.stream import read_audio
 from ..sip.flow import Address, Flow
 from ..sip.routing import is_ip_literal
 from ..transports import SECURE
@@ -163,13 +164,25 @@ class MediaSession:
         offered = None
         if offer and (b"c=IN IP6" in offer) != (":" in peer[0]):  # else there is no doubt
             offered = media_address_of(parse_sdp(offer))
-        host, port = await self._host.reserve(self._leg, ipv6=":" in (offered or peer[0]))
+        host, port = await self._host.reserve(
+            self._leg,
+            ipv6=":" in (offered or peer[0]),
+            remote=self._signalled(offer) if self._config.legs_per_port > 1 else None,
+        )
         if is_wildcard(host):
             towards = offered if offered is not None and not is_wildcard(offered) else peer[0]
             if (":" in towards) != (":" in host):
                 towards = peer[0]
             host = address_towards((towards, peer[1]))
         self._address = (host, port)
+
+    def _signalled(self, offer: bytes) -> Address | None:
+        """Return where an offer says that audio comes from; None where it does not say."""
+        if not offer:
+            return None
+        session = parse_sdp(offer)
+        audio = (media for media in session.media if media.kind == "audio" and media.port)
+        return next((read_audio(session, media).remote for media in audio), None)
 
     def offer(self, direction: Direction | None = None) -> bytes:
         """Return an offer: the first one, or a new one within the session."""

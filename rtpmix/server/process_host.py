@@ -225,7 +225,9 @@ class ProcessHost:
 
     # ----------------------------------------------------------------------------- legs
 
-    async def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    async def reserve(
+        self, leg: int, *, ipv6: bool = False, remote: Address | None = None
+    ) -> Address:
         """Bind a port pair and choose a worker; see `MediaHost.reserve`."""
         worker = self._seats.choose()
         if worker is None:

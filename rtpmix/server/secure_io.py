@@ -42,9 +42,9 @@ class SecureIO:
         self._plain: dict[int, tuple[int, Outbox]] = {}  # by phase: what is not secured
         self._generation = 0  # of the secured rows: an outbox made before is stale
 
-    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind a pair; see `MediaIO.reserve`."""
-        return self._io.reserve(leg, ipv6=ipv6)
+        return self._io.reserve(leg, ipv6=ipv6, remote=remote)
 
     def attach(self, leg: int, row: int) -> None:
         """Name the engine row of a leg; see `MediaIO.attach`."""

@@ -79,7 +79,7 @@ class SocketIO:
         self._generation = 0  # of the sockets: a plan of an older one is stale
         self._max_legs = (raise_open_files() - SPARE_FILES) // 2
 
-    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind a pair; see `MediaIO.reserve`."""
         if len(self._legs) >= self._max_legs:
             limit = 2 * self._max_legs + SPARE_FILES
@@ -88,14 +88,26 @@ class SocketIO:
                 limit=limit,
             )
         address = self._address_v6 if ipv6 else self._address
+        pair = self._legs[leg] = self._take(address)
+        return address, pair.port
+
+    def open_pair(self) -> tuple[socket.socket, socket.socket, Address]:
+        """Bind a pair for somebody else, who closes it and then gives the even port back."""
+        pair = self._take(self._address)
+        return pair.rtp, pair.rtcp, (self._address, pair.port)
+
+    def give_back(self, port: int) -> None:
+        """Take back the even port of a pair of `open_pair`."""
+        self._pairs.give_back(port)
+
+    def _take(self, address: str) -> _Pair:
         for _ in range(self._pairs.free):
             port = self._pairs.take()
             if port is None:
                 break
             pair = self._bind(address, port)
             if pair is not None:
-                self._legs[leg] = pair
-                return address, port
+                return pair
             self._pairs.give_back(port)  # somebody else's: perhaps free another time
         total = self._pairs.total
         raise CapacityError(f"all {total} RTP port pairs are taken; widen the range", limit=total)
@@ -217,11 +229,15 @@ class SocketIO:
 
     # ------------------------------------------------------------------------------ packets
 
-    def receive(self, inbox: Inbox) -> int:
-        """Read at most one datagram from each ready socket; see `MediaIO.receive`."""
-        count = 0
+    def receive(self, inbox: Inbox, count: int = 0) -> int:
+        """Read at most one datagram from each ready socket; see `MediaIO.receive`.
+
+        The first ``count`` rows of the inbox are left as they are.
+        """
+        if count >= inbox.capacity or not self._readers:
+            return count
         readers, views, codes, sizes = self._readers, inbox.views, inbox.codes, inbox.sizes
-        for descriptor, _ in self._epoll.poll(0, inbox.capacity):
+        for descriptor, _ in self._epoll.poll(0, inbox.capacity - count):
             code, recv_into = readers[descriptor]
             try:
                 sizes[count] = recv_into(views[count])

@@ -39,7 +39,7 @@ from ..mixer.rows import FRAME
 from .engine_host import EngineHost
 from .media_loop import OnEvent
 from .memory import keep_freed_memory
-from .socket_io import SocketIO
+from .shared_io import media_io
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class ThreadHost(EngineHost):
         The one for peers on IPv6; None takes ``media_address`` for them too.
     ports
         For RTP and RTCP, in pairs.
+    legs_per_port
+        Most legs on one port pair; see `SharedIO`.
     phases
         Beats in a ptime: more spread the load and shorten the wait in the kernel, but each costs.
     source
@@ -76,6 +78,7 @@ class ThreadHost(EngineHost):
         media_address: str = "127.0.0.1",
         media_address_v6: str | None = None,
         ports: range = range(20000, 40000),
+        legs_per_port: int = 1,
         phases: int = 4,
         source: random.Random | None = None,
         epoch: float | None = None,
@@ -88,7 +91,7 @@ class ThreadHost(EngineHost):
             epoch=time.time() if epoch is None else epoch,
             source=source or random.Random(),
         )
-        self._io = SocketIO(media_address, ports, media_address_v6)
+        self._io = media_io(media_address, ports, media_address_v6, legs_per_port=legs_per_port)
         super().__init__(engine, self._io)
         self._beat_s = PTIME_S / phases
         self._clock = clock

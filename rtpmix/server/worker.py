@@ -55,7 +55,9 @@ class Worker(ThreadHost):
         )
         self._origin = settings.origin
         self._channel = channel
-        self._media = WorkerLoop(self._engine, self._io, self)
+        assert isinstance(self._io, SocketIO)  # shared ports don't move between processes
+        self._sockets = self._io
+        self._media = WorkerLoop(self._engine, self._sockets, self)
         self._writer = RecordingWriter(on_gap=self._gap)
         self._disk = ThreadPoolExecutor(1, "rtpmix-recording-start")
         self._said: deque[object] = deque()  # by other threads
@@ -101,7 +103,7 @@ class Worker(ThreadHost):
         if isinstance(message, Command):
             self._media.submit(message)
         elif isinstance(message, say.Adopt):
-            self._io.adopt(message.leg, *descriptors, fresh=message.fresh)
+            self._sockets.adopt(message.leg, *descriptors, fresh=message.fresh)
         elif isinstance(message, say.Connect):
             self._media.connect(message.leg, message.remote, message.remote_rtcp, message.rtcp_mux)
         elif isinstance(message, say.Secure):

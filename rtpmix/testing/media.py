@@ -66,7 +66,7 @@ class VirtualMediaIO:
         self._legs: dict[int, _Ports] = {}
         self._rows: dict[int, _Ports] = {}
 
-    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind an even RTP port and the odd RTCP port above it; CapacityError when none is left."""
         even = [port for port in self._ports if port % 2 == 0 and port + 1 in self._ports]
         for _ in even:

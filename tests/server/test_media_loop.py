@@ -29,7 +29,7 @@ class Wire:
         self.arriving: dict[int, deque[bytes]] = {}
         self.fails: list[int] = []
 
-    def reserve(self, leg: int, *, ipv6: bool = False) -> Address:
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         self.calls.append(("reserve", leg))
         return ("192.0.2.9", 5000 + 2 * leg)
 

@@ -60,15 +60,17 @@ def leg(number: int) -> OpenLeg:
     return OpenLeg(leg=number, ssrc=100 + number, first_sequence=0, first_timestamp=0)
 
 
-async def test_two_peers_hear_each_other() -> None:
-    host, told = ThreadHost(ports=PORTS), Listener()
+@pytest.mark.parametrize("legs_per_port", [1, 2])
+async def test_two_peers_hear_each_other(legs_per_port: int) -> None:
+    host, told = ThreadHost(ports=PORTS, legs_per_port=legs_per_port), Listener()
     await host.start(told)
     phones = {1: peer(), 2: peer()}
     addresses = {}
     for number, phone in phones.items():
-        addresses[number] = await host.reserve(number)
+        addresses[number] = await host.reserve(number, remote=phone.getsockname())
         host.submit(leg(number))
         host.connect(number, phone.getsockname(), None, False)
+    assert len(set(addresses.values())) == 2 // legs_per_port
     host.submit(SetMatrix(bridge=1, seats=(1, 2), gains=((0, UNITY), (UNITY, 0))))
     await told.until(MatrixReached)
     for number in range(10):

@@ -1,0 +1,182 @@
+"""Many datagrams with one call: ``recvmmsg`` and ``sendmmsg`` of Linux, through ctypes.
+
+Python's socket module has neither. The structures are laid out once and used again and again; the
+interpreter lock is given up during each call.
+
+References
+----------
+recvmmsg(2), sendmmsg(2); ``struct mmsghdr`` and ``struct msghdr`` of glibc on 64-bit Linux
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import socket
+import struct
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SOCKADDR_IN = 16  # octets
+DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
+
+
+class _IoVec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+
+class _MsgHdr(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint32),
+        ("vector", ctypes.c_void_p),
+        ("vector_length", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    ]
+
+
+class _MmsgHdr(ctypes.Structure):
+    _fields_ = [("header", _MsgHdr), ("length", ctypes.c_uint32)]
+
+
+_SIZE = ctypes.sizeof(_MmsgHdr)
+
+
+def _functions() -> tuple[Any, Any] | None:
+    """Return ``recvmmsg`` and ``sendmmsg``, or None where this machine has them not."""
+    if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        take, give = library.recvmmsg, library.sendmmsg
+    except (OSError, AttributeError):
+        return None
+    start, number, flags = ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
+    take.argtypes = [ctypes.c_int, start, number, flags, ctypes.c_void_p]
+    give.argtypes = [ctypes.c_int, start, number, flags]
+    return take, give
+
+
+_calls = _functions()
+
+
+def available() -> bool:
+    """True when both calls are to be had."""
+    return _calls is not None
+
+
+def sockaddr(address: tuple[str, int]) -> bytes:
+    """Return the ``sockaddr_in`` of a numeric IPv4 address.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    host, port = address
+    packed = ipaddress.IPv4Address(host).packed
+    return struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + packed + bytes(8)
+
+
+def key_of(name: bytes) -> int:
+    """Return what `Arrivals.sources` has for this ``sockaddr_in``: family, port and host."""
+    return int(np.frombuffer(name[:8], np.uint64)[0])
+
+
+class Arrivals:
+    """Reads datagrams into the rows of an array.
+
+    Parameters
+    ----------
+    data : (capacity, octets) uint8 ndarray
+        Where they go, one a row.
+    """
+
+    def __init__(self, data: NDArray[np.uint8]) -> None:
+        capacity, octets = data.shape
+        self._data = data  # kept: the structures point into it
+        self._names = np.zeros((capacity, SOCKADDR_IN), np.uint8)
+        self._keys = self._names.view(np.uint64)[:, 0]
+        self._vectors = (_IoVec * capacity)()
+        self._headers = (_MmsgHdr * capacity)()
+        self._capacity = capacity
+        for i in range(capacity):
+            self._vectors[i] = _IoVec(data.ctypes.data + i * data.strides[0], octets)
+            header = self._headers[i].header
+            header.name = self._names.ctypes.data + i * SOCKADDR_IN
+            header.name_length = SOCKADDR_IN
+            header.vector = ctypes.addressof(self._vectors) + i * ctypes.sizeof(_IoVec)
+            header.vector_length = 1
+        words = np.frombuffer(self._headers, np.uint32).reshape(capacity, _SIZE // 4)
+        self._lengths = words[:, _MmsgHdr.length.offset // 4]
+        self._start = ctypes.addressof(self._headers)
+
+    def take(self, descriptor: int, first: int) -> int:
+        """Read what waits into row ``first`` and those after it; return how many came.
+
+        The kernel cuts off what is longer than a row.
+        """
+        assert _calls is not None
+        room = self._capacity - first
+        if room <= 0:
+            return 0
+        found = _calls[0](descriptor, self._start + first * _SIZE, room, DONT_WAIT, None)
+        return max(int(found), 0)  # -1: nothing waits, or an error that this call has cleared
+
+    def sizes(self, first: int, count: int) -> list[int]:
+        """Return the octets of each."""
+        sizes: list[int] = self._lengths[first : first + count].tolist()
+        return sizes
+
+    def sources(self, first: int, count: int) -> list[int]:
+        """Return where each came from, as `key_of` writes it."""
+        keys: list[int] = self._keys[first : first + count].tolist()
+        return keys
+
+
+class Departures:
+    """Datagrams that are sent again and again from where they lie, each to an address of its own.
+
+    Parameters
+    ----------
+    views : list of memoryview
+        Writable; what they show at the time of `send` is sent.
+    names : list of bytes
+        The ``sockaddr_in`` of each.
+    """
+
+    def __init__(self, views: list[memoryview], names: list[bytes]) -> None:
+        count = len(views)
+        self._views = views  # kept, like the names: the structures point into them
+        self._names = ctypes.create_string_buffer(b"".join(names), count * SOCKADDR_IN)
+        self._vectors = (_IoVec * count)()
+        self._headers = (_MmsgHdr * count)()
+        self._count = count
+        self._start = ctypes.addressof(self._headers)
+        for i, view in enumerate(views):
+            place = np.frombuffer(view, np.uint8).ctypes.data
+            self._vectors[i] = _IoVec(place, view.nbytes)
+            header = self._headers[i].header
+            header.name = ctypes.addressof(self._names) + i * SOCKADDR_IN
+            header.name_length = SOCKADDR_IN
+            header.vector = ctypes.addressof(self._vectors) + i * ctypes.sizeof(_IoVec)
+            header.vector_length = 1
+
+    def send(self, descriptor: int) -> list[int]:
+        """Send all of them; return the places of those that the kernel refused."""
+        assert _calls is not None
+        failed: list[int] = []
+        done, count = 0, self._count
+        while done < count:
+            sent = int(_calls[1](descriptor, self._start + done * _SIZE, count - done, DONT_WAIT))
+            if sent > 0:
+                done += sent
+            else:  # the first of the rest is refused; the others may do
+                failed.append(done)
+                done += 1
+        return failed

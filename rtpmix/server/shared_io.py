@@ -1,0 +1,342 @@
+"""`MediaIO` on shared sockets: many legs on one port pair, told apart by where packets come from.
+
+Theory of operation. One system call a datagram is most of what a leg costs. Legs
+whose media address the peer has signalled before we name ours, and which differ in it, are put on
+one port pair: one `recvmmsg` then reads what came for a hundred of them, and one `sendmmsg` writes.
+What comes from an address that none of them has signalled is thrown away, as the kernel does for a
+connected socket. Every other leg has sockets of its own (`SocketIO`): on IPv6, in calls whose offer
+is ours, and where another leg of each port has signalled the same address.
+
+An address belongs to the leg that named it first, from its reservation on. A leg that moves later,
+by re-INVITE, to the address of another on its port hears nothing and sends nothing there: whose the
+packets are could not be told.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ..mixer.boxes import Inbox, Outbox
+from . import mmsg
+from .media_io import Address
+from .socket_io import RECEIVE_BUFFER, SocketIO
+
+WAITING = 16  # datagrams of one leg that wait for the next reads: what a stall of 0.3 s leaves
+_Names = tuple[
+    bytes | None, bytes | None, bool
+]  # of a leg's RTP and RTCP, and whether both are one
+
+
+@dataclass(slots=True, eq=False)
+class _Port:
+    """A shared pair of sockets, and which leg has claimed which address on them."""
+
+    rtp: socket.socket
+    rtcp: socket.socket
+    address: Address
+    legs: int = 0
+    claims: dict[bytes, int] = field(default_factory=dict)  # RTP address -> leg
+    rtcp_claims: dict[bytes, int] = field(default_factory=dict)
+    codes: dict[int, int] = field(default_factory=dict)  # key of an RTP source -> inbox code
+    rtcp_codes: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Leg:
+    port: _Port
+    row: int | None = None
+    names: _Names = (None, None, False)
+    claimed: bytes | None = None  # before it is connected: what it will be connected to
+    peer: tuple[Address | None, Address | None, bool] | None = None
+
+
+class SharedIO:
+    """Sockets of all legs of one host, shared where that can be had.
+
+    `reserve` may be called from another thread than the rest.
+
+    Parameters
+    ----------
+    plain
+        For the legs that don't share, and the port range of all.
+    legs_per_port
+        Most legs on one port pair.
+    """
+
+    def __init__(self, plain: SocketIO, legs_per_port: int) -> None:
+        self._plain = plain
+        self._legs_per_port = legs_per_port
+        self._legs: dict[int, _Leg] = {}
+        self._rows: dict[int, _Leg] = {}
+        self._ports: list[_Port] = []
+        self._readers: dict[int, tuple[int, dict[int, int]]] = {}  # descriptor -> it, its codes
+        self._waiting: dict[int, deque[bytes]] = {}  # by code: more than one came at a time
+        self._epoll = select.epoll()
+        self._arrivals: tuple[Inbox, mmsg.Arrivals] | None = None
+        self._plans: dict[int, tuple[int, list[tuple[int, mmsg.Departures, list[int]]]]] = {}
+        self._generation = 0
+        self._lock = threading.Lock()  # of legs and ports, not held for packets
+        self.unknown = 0  # datagrams of sources that no leg has
+        self.overrun = 0  # datagrams of a leg that sent too many at a time
+
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
+        """Give a leg a place on a shared pair, or a pair of its own; see `MediaIO.reserve`."""
+        name = None if ipv6 or remote is None else _name(remote)
+        if name is None:
+            return self._plain.reserve(leg, ipv6=ipv6)
+        with self._lock:
+            port = self._port_without(name)
+            port.claims[name] = leg
+            port.legs += 1
+            self._legs[leg] = _Leg(port, claimed=name)
+            return port.address
+
+    def _port_without(self, name: bytes) -> _Port:
+        for port in self._ports:
+            if port.legs < self._legs_per_port and name not in port.claims:
+                return port
+        rtp, rtcp, address = self._plain.open_pair()
+        for one in (rtp, rtcp):
+            one.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER * self._legs_per_port
+            )
+        port = _Port(rtp, rtcp, address)
+        self._ports.append(port)
+        for one, codes in ((rtp, port.codes), (rtcp, port.rtcp_codes)):
+            self._readers[one.fileno()] = (one.fileno(), codes)
+            self._epoll.register(one.fileno(), select.EPOLLIN)
+        return port
+
+    # ------------------------------------------------------------------------ a leg's life
+
+    def attach(self, leg: int, row: int) -> None:
+        """Name the engine row of a leg; see `MediaIO.attach`."""
+        known = self._legs.get(leg)
+        if known is None:
+            self._plain.attach(leg, row)
+            return
+        with self._lock:
+            self._deafen(known)
+            known.row = row
+            self._rows[row] = known
+            self._listen(known)
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        """Name the peer of a leg; see `MediaIO.connect`."""
+        known = self._legs.get(leg)
+        if known is None:
+            self._plain.connect(leg, remote, remote_rtcp, rtcp_mux)
+            return
+        peer = (remote, remote_rtcp, rtcp_mux)
+        if known.peer == peer:
+            return
+        if remote_rtcp is None and remote is not None:
+            remote_rtcp = (remote[0], min(remote[1] + 1, 65535))
+        with self._lock:
+            self._deafen(known)
+            self._disclaim(leg, known)
+            known.peer = peer
+            rtp = _claim(known.port.claims, leg, remote)
+            rtcp = None if rtcp_mux else _claim(known.port.rtcp_claims, leg, remote_rtcp)
+            known.names = (rtp, rtcp, rtcp_mux)
+            self._listen(known)
+
+    def release(self, leg: int) -> None:
+        """Give a leg's place back; see `MediaIO.release`."""
+        known = self._legs.get(leg)
+        if known is None:
+            self._plain.release(leg)
+            return
+        with self._lock:
+            del self._legs[leg]
+            self._deafen(known)
+            self._disclaim(leg, known)
+            if known.row is not None and self._rows.get(known.row) is known:
+                del self._rows[known.row]
+            known.port.legs -= 1
+            if not known.port.legs:
+                self._close_port(known.port)
+
+    def close(self) -> None:
+        """Close everything."""
+        for leg in list(self._legs):
+            self.release(leg)
+        self._epoll.close()
+        self._plain.close()
+
+    def _close_port(self, port: _Port) -> None:
+        self._ports.remove(port)
+        for one in (port.rtp, port.rtcp):
+            self._epoll.unregister(one.fileno())
+            del self._readers[one.fileno()]
+            one.close()
+        self._plain.give_back(port.address[1])
+
+    def _disclaim(self, leg: int, known: _Leg) -> None:
+        rtp, rtcp, _ = known.names
+        for claims, name in (
+            (known.port.claims, known.claimed),
+            (known.port.claims, rtp),
+            (known.port.rtcp_claims, rtcp),
+        ):
+            if name is not None and claims.get(name) == leg:
+                del claims[name]
+        known.claimed = None
+        known.names = (None, None, False)
+
+    def _listen(self, known: _Leg) -> None:
+        self._generation += 1
+        rtp, rtcp, _ = known.names
+        if known.row is None:
+            return
+        if rtp is not None:
+            known.port.codes[mmsg.key_of(rtp)] = 2 * known.row
+        if rtcp is not None:
+            known.port.rtcp_codes[mmsg.key_of(rtcp)] = 2 * known.row + 1
+
+    def _deafen(self, known: _Leg) -> None:
+        self._generation += 1
+        rtp, rtcp, _ = known.names
+        if rtp is not None:
+            known.port.codes.pop(mmsg.key_of(rtp), None)
+        if rtcp is not None:
+            known.port.rtcp_codes.pop(mmsg.key_of(rtcp), None)
+        if known.row is not None:
+            for code in (2 * known.row, 2 * known.row + 1):
+                self._waiting.pop(code, None)
+
+    # ------------------------------------------------------------------------------ packets
+
+    def receive(self, inbox: Inbox) -> int:
+        """Read what waits, at most one datagram a leg and kind; see `MediaIO.receive`."""
+        if self._arrivals is None or self._arrivals[0] is not inbox:
+            self._arrivals = (inbox, mmsg.Arrivals(inbox.data))
+        arrivals = self._arrivals[1]
+        count = held = self._take_waiting(inbox) if self._waiting else 0
+        for descriptor, _ in self._epoll.poll(0):
+            reader = self._readers.get(descriptor)
+            found = arrivals.take(descriptor, count) if reader is not None else 0
+            if not found or reader is None:
+                continue
+            get = reader[1].get
+            codes = [get(key, -1) for key in arrivals.sources(count, found)]
+            inbox.sizes[count : count + found] = arrivals.sizes(count, found)
+            inbox.codes[count : count + found] = codes
+            distinct = set(codes)
+            if len(distinct) < found or -1 in distinct or held or self._waiting:
+                count = self._sift(inbox, count, found)
+            else:
+                count += found
+        return self._plain.receive(inbox, count)
+
+    def _take_waiting(self, inbox: Inbox) -> int:
+        """Put the first waiting datagram of each leg into the inbox."""
+        count = 0
+        for code, queue in list(self._waiting.items()):
+            if count == inbox.capacity:
+                break
+            datagram = queue.popleft()
+            inbox.views[count][: len(datagram)] = datagram
+            inbox.sizes[count], inbox.codes[count] = len(datagram), code
+            count += 1
+            if not queue:
+                del self._waiting[code]
+        return count
+
+    def _sift(self, inbox: Inbox, first: int, found: int) -> int:
+        """Keep one datagram a leg of what was read, hold others back; return the new count."""
+        views, sizes, codes = inbox.views, inbox.sizes, inbox.codes
+        taken = set(codes[:first])
+        count = first
+        for i in range(first, first + found):
+            code = codes[i]
+            if code < 0:
+                self.unknown += 1
+            elif code in taken or code in self._waiting:
+                queue = self._waiting.setdefault(code, deque())
+                if len(queue) < WAITING:
+                    queue.append(bytes(views[i][: sizes[i]]))
+                else:
+                    self.overrun += 1
+            else:
+                taken.add(code)
+                if i != count:
+                    views[count][: sizes[i]] = views[i][: sizes[i]]
+                    sizes[count], codes[count] = sizes[i], code
+                count += 1
+        return count
+
+    def send(self, outbox: Outbox) -> list[int]:
+        """Send the packets of a beat; see `MediaIO.send`."""
+        failed: list[int] = []
+        for descriptor, departures, rows in self._plan(outbox):
+            failed += [rows[place] for place in departures.send(descriptor)]
+        for row, packet, is_rtcp in outbox.extra:
+            known = self._rows.get(row)
+            if known is None:
+                continue  # of a leg with sockets of its own
+            rtp, rtcp, mux = known.names
+            name, one = (rtcp, known.port.rtcp) if is_rtcp and not mux else (rtp, known.port.rtp)
+            if name is not None:
+                try:
+                    one.sendto(packet, _address(name))
+                except OSError:
+                    failed.append(row)
+        return failed + self._plain.send(outbox)
+
+    def _plan(self, outbox: Outbox) -> list[tuple[int, mmsg.Departures, list[int]]]:
+        """Return what to send on each port for a phase, made anew only after a change."""
+        key = (outbox.version << 32) + self._generation
+        planned = self._plans.get(outbox.phase)
+        if planned is not None and planned[0] == key:
+            return planned[1]
+        by_port: dict[int, tuple[list[memoryview], list[bytes], list[int]]] = {}
+        for row, view in zip(outbox.rows, outbox.views, strict=True):
+            known = self._rows.get(row)
+            if known is not None and known.names[0] is not None:
+                group = by_port.setdefault(known.port.rtp.fileno(), ([], [], []))
+                group[0].append(view)
+                group[1].append(known.names[0])
+                group[2].append(row)
+        plan = [
+            (descriptor, mmsg.Departures(views, names), rows)
+            for descriptor, (views, names, rows) in by_port.items()
+        ]
+        self._plans[outbox.phase] = (key, plan)
+        return plan
+
+
+def _name(remote: Address) -> bytes | None:
+    """Return the socket address of a peer; None for what can't share a port."""
+    with suppress(ValueError):
+        return mmsg.sockaddr(remote)
+    return None
+
+
+def _address(name: bytes) -> Address:
+    return socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big")
+
+
+def _claim(claims: dict[bytes, int], leg: int, remote: Address | None) -> bytes | None:
+    """Take an address for a leg; None where there is none, or another leg has it."""
+    name = None if remote is None else _name(remote)
+    if name is None or claims.setdefault(name, leg) != leg:
+        return None
+    return name
+
+
+def media_io(
+    address: str, ports: range, address_v6: str | None = None, *, legs_per_port: int = 1
+) -> SocketIO | SharedIO:
+    """Return I/O that shares ports where that is asked for and to be had."""
+    plain = SocketIO(address, ports, address_v6)
+    if legs_per_port > 1 and mmsg.available():
+        return SharedIO(plain, legs_per_port)
+    return plain
