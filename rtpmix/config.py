@@ -87,7 +87,9 @@ class Config:
         Of SDES, the best first: AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_80,
         AES_CM_128_HMAC_SHA1_32.
     jitter_ms
-        How long after its arrival a leg's first packet is played: the jitter that is absorbed.
+        The least time from a packet's arrival until it is played. The delay follows the jitter
+        that a leg shows by itself; where that is known to come, this is there from the first
+        packet on.
     extended_reports
         True: every leg gets RTCP XR with voice metrics (RFC 3611). False: those legs get them whose
         peer sends XR itself.
@@ -194,7 +196,7 @@ class Config:
     encryption: Encryption = Encryption.OPTIONAL
     key_exchange: tuple[str, ...] = ("sdes", "dtls")
     srtp_suites: tuple[str, ...] = SRTP_SUITES
-    jitter_ms: int = 10
+    jitter_ms: int = 0
     extended_reports: bool = False
     media_timeout_s: float = 30.0
     users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)

@@ -46,7 +46,7 @@ class OpenLeg(Command):
     cname: str = "rtpmix"
     sends: bool = True  # False: we send no RTP (the peer is sendonly or inactive)
     receives: bool = True  # False: what arrives is dropped and counted
-    jitter_ms: int = 10  # delay between arrival and earliest playout
+    jitter_ms: int = 0  # least delay between arrival and playout
     media_timeout_ms: int = 0  # 0: never tell
     extended_reports: bool = False  # XR from the first report on, not only in answer to XR
 

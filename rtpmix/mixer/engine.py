@@ -50,10 +50,12 @@ from .rows import FRAME, Kind, Numbers, Rows
 from .stream import Stream
 from .switchboard import Switchboard
 from .tap import TapBlock
+from .timescale import TimeScale
 from .watch import Watch
 
 WATCH_MS = 100  # how often media timeouts are looked at
-TRIM_MS = 500  # window of the playout buffer's search for delay that nobody needs
+WINDOW_MS = 250  # of the playout buffer's search for delay that nobody needs
+DRAIN_MS = 500  # after a stall: until what waited in the kernel has been read
 CLOCK_HZ = 8000
 
 
@@ -114,6 +116,7 @@ class Engine:
             self._events,
             beat_samples=self.beat_samples,
             epoch=epoch,
+            delay_ms=self._playout.delay_ms,
             seed=(source or random.Random(0)).getrandbits(64),
         )
         self._desk = Desk(
@@ -129,8 +132,8 @@ class Engine:
         self._sent: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * phases
         self._watch_beats = self._playout.beats(WATCH_MS)
         self._watch = Watch(self.rows, self._playout, self._events)
-        self._trim_beats = self._playout.beats(TRIM_MS)
-        self._drained_at = 0  # beat at which what a stall left in the kernel has been read
+        self._window_beats = self._playout.beats(WINDOW_MS)
+        self._timescale = TimeScale(self.rows, self._playout, self._decode)
 
     # ---------------------------------------------------------------------------------- in
 
@@ -175,7 +178,7 @@ class Engine:
         """Leave out whole frames after a stall: RTP timestamps and playout stay on the clock."""
         self.beat += frames * self.phases
         self._reports.skip(frames * self.phases)
-        self._drained_at = self.beat + self._trim_beats
+        self._playout.blind_until = self.beat + self._playout.beats(DRAIN_MS)
         legs = self.rows.kind == Kind.LEG
         self.rows.timestamp_out[legs] += frames * FRAME
 
@@ -215,11 +218,14 @@ class Engine:
         self, layout: Layout, beat: int, at: int
     ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         """Return this frame of every row, and which of them really came."""
-        codes, present, missing = self._playout.take(layout.rows, beat)
+        codes, present, missing, idle = self._playout.take(layout.rows, beat)
         spoken = g711.decode(codes, g711.PCMU)
         if layout.alaw.size:
             spoken[layout.alaw] = g711.decode(codes[layout.alaw], g711.PCMA)
-        conceal(self.rows, layout.rows, spoken, present, missing, beat)
+        even = beat // self.phases % 2 == 0
+        conceal(self.rows, layout.rows, spoken, present, missing, idle, beat, even)
+        if self._playout.cutting:
+            self._timescale.apply(layout.rows, spoken, present, even)
         if missing.any():
             self._count_missing(layout.rows, missing, beat)
         self._digits.inband.take(layout, spoken)
@@ -228,6 +234,13 @@ class Engine:
             for token in self._desk.sources[seat].next_frame(spoken[place]):
                 self._events.append(Played(at + FRAME, seat, token))
         return spoken, present
+
+    def _decode(self, codes: NDArray[np.uint8], index: Numbers) -> NDArray[np.int16]:
+        """Decode frames of any rows, each by its own law."""
+        spoken = g711.decode(codes, g711.PCMU)
+        alaw = self.rows.law[index] == g711.PCMA
+        spoken[alaw] = g711.decode(codes[alaw], g711.PCMA)
+        return spoken
 
     def _count_missing(self, index: Numbers, missing: NDArray[np.bool_], beat: int) -> None:
         """Count gaps in speech; not the end of it, and not what digits or comfort noise explain."""
@@ -301,11 +314,8 @@ class Engine:
         outbox.extra += self._reports.due(beat)
         if beat % self._watch_beats == 0:
             self._watch.look(beat)
-        if beat % self._trim_beats == 0:
-            if beat < self._drained_at:
-                self._playout.forget_window()
-            else:
-                self._playout.adjust(beat, self._trim_beats)
+        if beat % self._window_beats == 0:
+            self._playout.adjust(beat)
 
     def _close_freed(self, outbox: Outbox) -> None:
         """Say goodbye for the seats that have closed and faded out, and give back their rows."""

@@ -6,12 +6,17 @@ moves to a bridge of another phase and a lost packet change nothing about what i
 therefore can't creep in; it changes only where this module moves ``origin``, on purpose:
 
 * `anchor`: a new stream, or a jump of its timestamps; at once.
-* `adjust`, once a window: packets that were all earlier than they need to be show delay that a
-  burst or a slow start left behind, and it is cut; several that were late show that there is too
-  little (a clock that drifts, a longer way), and there is one frame more of it.
+* `regain`: a packet that came too late, when it is not the only one, is played all the same: what
+  was invented in its place has become delay (*put-in*), and nothing is left out.
+* `adjust`, at the end of a window: delay that the slowest packets of the last seconds did not need
+  is handed to `timescale`, which cuts it out a pitch period at a time.
 
-The ring keeps G.711 codes, undecoded. ``lead`` is the delay aimed at, a number of each leg: that is
-where an adaptive depth will put its estimate.
+What a packet's delay is measured by is its *transit*: the beat of its arrival less its slot. The
+target is the second highest of the last 32 windows' highest transits: one burst or stall does not
+count, jitter and a clock that drifts do. A clean network needs no frame of delay, and gets none.
+``lead`` is the least delay, a number of each leg.
+
+The ring keeps G.711 codes, undecoded.
 """
 
 from __future__ import annotations
@@ -22,9 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .g711 import SILENCE
-from .rows import FRAME, NEVER, SLOTS, Numbers, Rows
+from .rows import FRAME, NEVER, SLOTS, WINDOWS, Numbers, Rows
 
-LATE_TO_STRETCH = 3  # times that packets are late in a window of half a second
+MAX_REGAIN = 4  # frames of delay that one late packet can add
+MAX_DEPTH_MS = 200  # delay is not added beyond this; the ring holds 320
+EVENTS_MS = 500  # packets late at two times within this: the delay is too small
 JUMP_SLOTS = 50  # so far behind, a packet is no late packet but another timeline: 1 s
 LATE_MS = 100  # packets late for so long: the timeline has moved
 
@@ -42,6 +49,10 @@ class Playout:
     behind
         Beats that the host runs late now. A packet read at such a beat has arrived at a later
         one: its delay must not be reckoned from the beat that is only now being made up for.
+    cutting
+        Whether any row may have delay to lose, or samples that wait.
+    blind_until
+        Beat until which what is late is the host's doing, not the network's.
     """
 
     def __init__(self, rows: Rows, phases: int) -> None:
@@ -49,6 +60,11 @@ class Playout:
         self.phases = phases
         self.beat_samples = FRAME // phases
         self.behind = 0
+        self.cutting = False  # whether any row has delay to lose
+        self.blind_until = 0
+        self._grace = int(phases > 2)  # arrival is known to a beat; one of 20 ms is no grace
+        self._events_beats = self.beats(EVENTS_MS)
+        self._max_depth = self.beats(MAX_DEPTH_MS)
         self._late_beats = LATE_MS * 8 // self.beat_samples
 
     def beats(self, ms: int) -> int:
@@ -75,8 +91,10 @@ class Playout:
         rows.origin[row] = beat + self.behind + rows.lead[row] - (-extra // self.beat_samples)
         rows.played_slot[row] = -NEVER
         rows.ring_slot[row] = -NEVER
-        rows.least_slack[row] = NEVER
-        rows.late_in_window[row] = 0
+        rows.latest[row] = -NEVER
+        rows.transits[row] = -NEVER
+        rows.windows[row] = rows.to_cut[row] = 0
+        rows.late_at[row] = -NEVER
         rows.late_since[row] = NEVER
 
     def place(self, row: int, timestamp: int, payload: bytes, beat: int, newest: bool) -> bool:
@@ -99,19 +117,75 @@ class Playout:
         elif last >= 0:
             rows.late_since[row] = NEVER
         if last < 0 and newest:
-            self.count_late(np.array([row]), beat)
+            behind = np.array([row]), np.array([offset // FRAME])
+            if self.regain(*behind, np.array([ahead]), beat)[0]:
+                ahead = last = 0
         if last < 0 or ahead >= SLOTS:
+            if -MAX_REGAIN <= ahead < 0:  # reordered: more delay would have saved it
+                transit = beat - offset // FRAME * self.phases
+                rows.latest[row] = max(int(rows.latest[row]), transit)
             return False
-        slack = int(rows.origin[row]) + offset // FRAME * self.phases - beat - self.behind
-        rows.least_slack[row] = min(int(rows.least_slack[row]), slack)
+        transit = beat + self.behind - offset // FRAME * self.phases
+        rows.latest[row] = max(int(rows.latest[row]), transit)
         self._write(row, offset, payload, self.next_slot(row, beat))
         return True
 
-    def count_late(self, index: Numbers, beat: int) -> None:
-        """Count newest packets that came too late; those of one burst count as one."""
+    def regain(
+        self, index: Numbers, slots: Numbers, ahead: Numbers, beat: int
+    ) -> NDArray[np.bool_]:
+        """Take late packets in where the delay should grow; return which.
+
+        Their slots are due again at the next tick. Nothing that is newer than them has come.
+
+        Parameters
+        ----------
+        index, slots, ahead : (n,) ndarray
+            Rows, slots of their packets, and how many slots they are from the first not too late;
+            negative.
+        """
         rows = self._rows
-        rows.late_in_window[index] += beat - rows.late_at[index] >= self.phases
-        rows.late_at[index] = beat
+        if self.behind or beat < self.blind_until:
+            return np.zeros(len(index), np.bool_)
+        transit = beat - slots * self.phases
+        again = beat - rows.late_at[index]
+        rows.late_at[index] = np.where(again >= self.phases, beat, rows.late_at[index])
+        rows.latest[index] = np.maximum(rows.latest[index], transit)
+        start = self._start(index)
+        known = rows.transits[index]
+        deeper = start - ahead * self.phases - np.where(known > -NEVER, known, NEVER).min(axis=1)
+        often = (again >= self.phases) & (again <= self._events_beats)
+        needed = self._needed(index, rows.latest[index]) + self._grace > start
+        grows: NDArray[np.bool_] = (
+            (often | needed) & (ahead >= -MAX_REGAIN) & (deeper <= self._max_depth)
+        )
+        at = index[grows]
+        rows.origin[at] -= ahead[grows] * self.phases
+        rows.stretched[at] -= ahead[grows]
+        rows.played_slot[at] = slots[grows] - 1
+        rows.late_since[at] = NEVER
+        rows.to_cut[at] = 0
+        return grows
+
+    def _start(self, index: Numbers) -> Numbers:
+        """Return the beats at which rows really play slot 0: on their phase."""
+        origin = self._rows.origin[index]
+        return origin + (self._rows.phase[index] - origin) % self.phases
+
+    def _needed(self, index: Numbers, latest: Numbers) -> Numbers:
+        """Return the second highest transit of the windows, the present one included."""
+        known = np.column_stack([self._rows.transits[index], latest])
+        needed: Numbers = np.partition(known, WINDOWS - 1, axis=1)[:, WINDOWS - 1]
+        return needed
+
+    def delay_ms(self, row: int) -> float:
+        """Return how long the newest packet of a row waits to be played."""
+        rows = self._rows
+        if rows.origin[row] == NEVER or rows.transit[row] < 0:
+            return int(rows.lead[row]) * self.beat_samples / 8
+        start = int(self._start(np.array([row]))[0]) * self.beat_samples
+        wait = start - int(rows.slot_timestamp[row]) - int(rows.transit[row])
+        wait = (wait + (1 << 31)) % (1 << 32) - (1 << 31)
+        return max(0, wait + int(rows.carry[row])) / 8
 
     def has_moved(self, index: Numbers, ahead: Numbers, beat: int) -> NDArray[np.bool_]:
         """Whether newest packets out of the window mean that their timelines have moved.
@@ -151,7 +225,7 @@ class Playout:
 
     def take(
         self, index: Numbers, beat: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Take the frames due at this beat.
 
         Returns
@@ -162,32 +236,74 @@ class Playout:
             Whether the frame had come.
         missing : (n,) bool ndarray
             Whether it should have: the stream has begun, and the frame was not played before.
+        idle : (n,) bool ndarray
+            Whether the stream has begun and its next frame is not due yet.
         """
         rows = self._rows
         slot = (beat - rows.origin[index]) // self.phases
         place = slot % SLOTS
-        fresh = slot > rows.played_slot[index]
+        played = rows.played_slot[index]
+        fresh = slot > played
         present = (rows.ring_slot[index, place] == slot) & fresh
         started = slot >= 0  # far below where no stream is anchored
-        rows.played_slot[index] = np.maximum(slot, rows.played_slot[index])
-        return rows.ring[index, place], present, started & fresh & ~present
+        rows.played_slot[index] = np.maximum(slot, played)
+        return rows.ring[index, place], present, started & fresh & ~present, started & ~fresh
 
-    def adjust(self, beat: int, window: int) -> None:
-        """Cut delay that nobody needs, add what is missing; at the end of a window of beats."""
+    def has_next(self, index: Numbers) -> NDArray[np.bool_]:
+        """Return which rows' next frame has come already."""
+        slot = self._rows.played_slot[index] + 1
+        came: NDArray[np.bool_] = self._rows.ring_slot[index, slot % SLOTS] == slot
+        return came
+
+    def take_next(self, index: Numbers) -> None:
+        """Take one more frame, which has come, and shorten the delay by it."""
         rows = self._rows
-        # A beat of grace: arrival is known to a beat, and one packet in the window may be unlucky.
-        excess = (rows.least_slack + 1 - rows.lead) // self.phases
-        whole = beat - rows.anchored_at >= window
-        late = rows.late_in_window >= LATE_TO_STRETCH
-        trim = np.flatnonzero((rows.least_slack < NEVER) & whole & (excess > 0) & ~late)
-        rows.origin[trim] -= excess[trim] * self.phases
-        rows.trimmed[trim] += excess[trim]
-        stretch = np.flatnonzero(late & (rows.origin < NEVER))
-        rows.origin[stretch] += self.phases
-        rows.stretched[stretch] += 1
-        self.forget_window()
+        rows.played_slot[index] += 1
+        rows.origin[index] -= self.phases
+        rows.to_cut[index] -= 1
+        rows.trimmed[index] += 1
+        rows.played[index] += 1
 
-    def forget_window(self) -> None:
-        """Begin a window anew: what was seen in it was the host's doing, not the network's."""
-        self._rows.least_slack[:] = NEVER
-        self._rows.late_in_window[:] = 0
+    def adjust(self, beat: int) -> None:
+        """Add delay that is missing, find delay that nobody needs; at the end of a window."""
+        rows = self._rows
+        if beat < self.blind_until:
+            rows.latest[:] = -NEVER
+            return
+        heard = np.flatnonzero((rows.latest > -NEVER) & (rows.origin < NEVER))
+        latest, start = rows.latest[heard], self._start(heard)
+        rows.transits[heard, rows.windows[heard] % WINDOWS] = latest
+        rows.windows[heard] += 1
+        rows.latest[heard] = -NEVER
+        rows.to_cut[heard] = 0
+        # Only who has a frame to spare now can have one in all windows.
+        spare = start - latest - rows.lead[heard] >= self.phases + self._grace
+        at = heard[spare & (rows.windows[heard] > 1)]
+        if at.size:
+            needed = self._needed(at, np.full(at.size, -NEVER))
+            excess = (self._start(at) - needed - rows.lead[at] - self._grace) // self.phases
+            rows.to_cut[at] = np.maximum(excess, 0)
+            self.cutting = self.cutting or bool((excess > 0).any())
+        late = heard[(latest > start) & (rows.windows[heard] > 1)]
+        if late.size:
+            self._put_in(late)
+
+    def _put_in(self, at: Numbers) -> None:
+        """Hold the next frame back where packets were late in two windows and did not regain it."""
+        rows = self._rows
+        short = self._needed(at, np.full(at.size, -NEVER)) - self._start(at)
+        frames = np.clip(-(-short // self.phases), 0, MAX_REGAIN)
+        rows.origin[at] += frames * self.phases
+        rows.stretched[at] += frames
+
+    def cut_in_silence(self, row: int, slot: int, beat: int) -> None:
+        """Cut delay between two talk spurts, where it can't be heard.
+
+        ``slot`` is the first of the new one; what is before it has been played or never comes.
+        """
+        rows = self._rows
+        cut = min(int(rows.to_cut[row]), slot - self.next_slot(row, beat))
+        if cut > 0:
+            rows.origin[row] -= cut * self.phases
+            rows.trimmed[row] += cut
+            rows.to_cut[row] -= cut

@@ -63,7 +63,7 @@ class Receiver:
             if index.size:
                 at = rows[index]
                 self._count(at, timestamps[index], words[index, 1], beat)
-                take(index, at, slots[index], beat)
+                take(index, at, slots[index], ahead[index], beat)
         if not plain.all():
             for i in np.flatnonzero(~plain).tolist():
                 is_rtcp = int(codes[i]) & 1
@@ -104,23 +104,29 @@ class Receiver:
             for row in at[~rows.media_seen[at]].tolist():
                 self._first_heard(row)
 
-    def _take_timely(self, index: Numbers, at: Numbers, slots: Numbers, beat: int) -> None:
+    def _take_timely(
+        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, beat: int
+    ) -> None:
         """Store the payloads of plain packets that can still be played."""
         rows = self._rows
         places = slots % SLOTS
         rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
         rows.ring_slot[at, places] = slots
         rows.late_since[at] = NEVER
-        arrived = beat + self._playout.behind
-        slack = rows.origin[at] + slots * self._playout.phases - arrived
-        rows.least_slack[at] = np.minimum(rows.least_slack[at], slack)
+        transit = beat + self._playout.behind - slots * self._playout.phases
+        rows.latest[at] = np.maximum(rows.latest[at], transit)
 
-    def _take_late(self, index: Numbers, at: Numbers, slots: Numbers, beat: int) -> None:
-        """Count plain packets that came too late: after a stall of this host they are many."""
+    def _take_late(
+        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, beat: int
+    ) -> None:
+        """Take plain packets that came too late: after a stall of this host they are many."""
         rows = self._rows
-        rows.late[at] += 1
-        self._playout.count_late(at, beat)
-        rows.late_since[at] = np.minimum(rows.late_since[at], beat)
+        grows = self._playout.regain(at, slots, ahead, beat)
+        if grows.any():
+            self._take_timely(index[grows], at[grows], slots[grows], ahead[grows], beat)
+        lost = at[~grows]
+        rows.late[lost] += 1
+        rows.late_since[lost] = np.minimum(rows.late_since[lost], beat)
 
     def _count_jitter(self, at: Numbers, wire_timestamps: Numbers, beat: int) -> None:
         """RFC 3550 appendix A.8. Arrival is known to a beat, which is what the figure resolves."""

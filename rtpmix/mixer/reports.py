@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import RtpParseError
@@ -100,6 +101,8 @@ class Reports:
     ----------
     epoch
         Wall-clock time (seconds since 1970) of media sample 0.
+    delay_ms
+        Tells how long what a row receives waits to be played.
     seed
         Of all spacing; each leg's generator is made from it and the leg's SSRC.
     """
@@ -112,6 +115,7 @@ class Reports:
         *,
         beat_samples: int,
         epoch: float,
+        delay_ms: Callable[[int], float],
         seed: int,
     ) -> None:
         self._rows = rows
@@ -119,6 +123,7 @@ class Reports:
         self._events = events
         self._beat_samples = beat_samples
         self._epoch = epoch
+        self._playout_ms = delay_ms
         self._seed = seed
         self._legs: dict[int, _Leg] = {}  # by row
         self._due: list[tuple[int, int, int]] = []  # beat, row, number
@@ -158,10 +163,6 @@ class Reports:
         inbound = quality.inbound(seen, self._playout_ms(row), leg.round_trip_ms)
         outbound = quality.outbound(leg.remote_lost_fraction, leg.round_trip_ms, leg.metrics)
         return Figures(leg.remote_lost_fraction, leg.round_trip_ms, seen.bursts, inbound, outbound)
-
-    def _playout_ms(self, row: int) -> float:
-        """Return the delay from arrival to playout that is aimed at."""
-        return float(self._rows.lead[row]) * self._beat_samples * 1000 / CLOCK_HZ
 
     def _schedule(self, row: int, leg: _Leg, beat: int, interval_s: float) -> None:
         wait = interval_s * (0.5 + leg.spacing.random())

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 FRAME = 160  # samples of one ptime (20 ms at 8000 Hz)
 SLOTS = 16  # frames in a row's playout ring: what can wait, 320 ms
+WINDOWS = 32  # of a quarter of a second each: what the playout remembers, 8 s
+CYCLE = 240  # samples: two periods of the lowest pitch
 HEADER = 12  # octets of an RTP header without CSRCs
 PACKET = HEADER + FRAME
 NEVER = 1 << 60  # a beat that never comes
@@ -50,9 +52,14 @@ COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "origin": (np.int64, NEVER, ()),  # beat from which slot 0 may be played
     "anchored_at": (np.int64, 0, ()),  # beat at which the timeline began
     "played_slot": (np.int64, -NEVER, ()),
-    "least_slack": (np.int64, NEVER, ()),  # beats to spare, of the tightest packet of a window
-    "late_in_window": (np.int64, 0, ()),  # times that packets came too late in that window
-    "late_at": (np.int64, -NEVER, ()),  # beat of the last time
+    "latest": (np.int64, -NEVER, ()),  # of this window's packets: arrival, less slot, in beats
+    "transits": (np.int64, -NEVER, (WINDOWS,)),  # the same of the last windows with packets
+    "windows": (np.int64, 0, ()),  # how many there were
+    "late_at": (np.int64, -NEVER, ()),  # beat at which packets last came too late
+    "to_cut": (np.int64, 0, ()),  # frames of delay that nobody needs
+    "carry": (np.int64, 0, ()),  # samples taken out of the ring and not yet played
+    "carried": (np.int16, 0, (FRAME,)),
+    "waited": (np.int64, 0, ()),  # ticks since the last piece was cut out
     "lead": (np.int64, 0, ()),  # beats from arrival to playout that we aim at
     "late_since": (np.int64, NEVER, ()),
     "quiet_until": (np.int64, 0, ()),  # beat until which nothing coming is not loss
@@ -62,7 +69,11 @@ COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "media_lost": (np.bool_, False, ()),
     "ring": (np.uint8, 0, (SLOTS, FRAME)),
     "ring_slot": (np.int64, -NEVER, (SLOTS,)),  # which slot number is in the ring there
-    "last_frame": (np.int16, 0, (FRAME,)),
+    "even_frame": (np.int16, 0, (FRAME,)),  # of the last two ticks, what was played
+    "odd_frame": (np.int16, 0, (FRAME,)),
+    "cycle": (np.int16, 0, (CYCLE,)),  # what is repeated while nothing comes
+    "pitch": (np.int64, 0, ()),  # its period, in samples
+    "step": (np.int64, 0, ()),  # from where it begins to what was played last
     "missing_run": (np.int64, 0, ()),  # frames invented in a row
     # What goes out
     "ssrc_out": (np.int64, 0, ()),
@@ -135,9 +146,14 @@ class Rows:
     origin: Numbers
     anchored_at: Numbers
     played_slot: Numbers
-    least_slack: Numbers
-    late_in_window: Numbers
+    latest: Numbers
+    transits: Numbers
+    windows: Numbers
     late_at: Numbers
+    to_cut: Numbers
+    carry: Numbers
+    carried: NDArray[np.int16]
+    waited: Numbers
     lead: Numbers
     late_since: Numbers
     quiet_until: Numbers
@@ -147,7 +163,11 @@ class Rows:
     media_lost: NDArray[np.bool_]
     ring: NDArray[np.uint8]
     ring_slot: Numbers
-    last_frame: NDArray[np.int16]
+    even_frame: NDArray[np.int16]
+    odd_frame: NDArray[np.int16]
+    cycle: NDArray[np.int16]
+    pitch: Numbers
+    step: Numbers
     missing_run: Numbers
     ssrc_out: Numbers
     sequence_out: Numbers

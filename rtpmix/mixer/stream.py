@@ -82,8 +82,8 @@ class Stream:
         return True
 
     def _excuse(self, row: int, beat: int) -> None:
-        until = beat + int(self._rows.lead[row]) + QUIET_FRAMES * self._playout.phases
-        self._rows.quiet_until[row] = until
+        waits = self._playout.beats(round(self._playout.delay_ms(row)))
+        self._rows.quiet_until[row] = beat + waits + QUIET_FRAMES * self._playout.phases
 
     # ----------------------------------------------------------------- who, and in which order
 
@@ -174,12 +174,12 @@ class Stream:
         step = signed_difference(packet.timestamp, reference, TIMESTAMP_MODULUS)
         timestamp = reference + step
         if newest:
-            self._forgive_silence(row, step, timestamp)
+            self._forgive_silence(row, step, timestamp, beat)
             rows.extended_timestamp[row] = timestamp
         if not self._playout.place(row, timestamp, packet.payload, beat, newest):
             rows.late[row] += 1
 
-    def _forgive_silence(self, row: int, step: int, timestamp: int) -> None:
+    def _forgive_silence(self, row: int, step: int, timestamp: int, beat: int) -> None:
         """A gap in time but not in sequence was the sender's silence: nothing was lost."""
         rows = self._rows
         in_sequence = int(rows.seen[row]) & 3 == 3
@@ -188,4 +188,6 @@ class Stream:
             rows.concealed[row] -= min(forgiven, int(rows.concealed[row]))
             bursts.forgive(rows, row, forgiven)
             slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME
+            if rows.to_cut[row] and rows.origin[row] != NEVER:
+                self._playout.cut_in_silence(row, slot, beat)
             rows.quiet_until[row] = int(rows.origin[row]) + slot * self._playout.phases

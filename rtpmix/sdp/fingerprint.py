@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from .description import Attribute, MediaDescription, SessionDescription
+from .ice import IceCredentials
 
 # RFC 8122 section 5: md2, md5 and sha-1 are not to be used.
 HASHES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
@@ -33,6 +34,7 @@ class DtlsSecured:
     ours: str  # our fingerprint, as in the attribute
     theirs: tuple[tuple[str, bytes], ...]
     is_client: bool  # we begin
+    ice: IceCredentials | None = None  # ours, where the peer checks paths
 
     @property
     def suite(self) -> str:
@@ -66,3 +68,8 @@ def _parse(text: str) -> tuple[str, bytes] | None:
         return None
     octets = bytes.fromhex(value.replace(":", ""))
     return (name, octets) if len(octets) == HASHES[name] else None
+
+
+def ice_of(secured: object) -> IceCredentials | None:
+    """Return our ICE credentials of a stream; None where there is no ICE."""
+    return secured.ice if isinstance(secured, DtlsSecured) else None

@@ -22,7 +22,8 @@ from .description import (
     RtpMap,
     SessionDescription,
 )
-from .fingerprint import DtlsSecured
+from .fingerprint import DtlsSecured, ice_of
+from .ice import NO_PATH, Path
 from .refusal import NegotiationError, warning_for
 from .security import (
     PLAIN,
@@ -120,6 +121,7 @@ class Negotiated:
     index: int = 0  # which m= line is the audio
     protocol: str = _PROTOCOL
     secured: Secured | DtlsSecured | None = None  # None: in the clear
+    path: Path = NO_PATH
 
     @property
     def held(self) -> bool:
@@ -142,12 +144,16 @@ def make_offer(
         previous.protocol if previous else None,
         previous.secured if previous else None,
     )
+    path, ice = NO_PATH, None
+    if previous is not None:
+        path, ice = previous.path, ice_of(previous.secured)
+    keys += path.stream_says(ice, local.address, local.port)
     ptime_ms = capabilities.ptime_ms
     audio = write_audio(local, local.direction, formats, ptime_ms, mux, protocol, keys)
     media = [slot.refused() for slot in previous.slots] if previous else []
     index = previous.index if previous else 0
     media[index : index + 1] = [audio]
-    return describe(local, media)
+    return describe(local, media, session=path.session_says(ice))
 
 
 def answer_offer(
@@ -186,11 +192,13 @@ def answer_offer(
     mux = (capabilities.rtcp_mux or isinstance(secured, DtlsSecured)) and stream.rtcp_mux
     formats = [codec, *([RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else [])]
     protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
+    path = Path.of(offer, offer.media[index])
+    keys += path.stream_says(ice_of(secured), local.address, local.port)
     ptime_ms = capabilities.ptime_ms
     answers[index] = write_audio(local, said, formats, ptime_ms, mux, protocol, keys)
     agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
-    agreed = replace(agreed, protocol=protocol, secured=secured)
-    return describe(local, answers, offer.times), agreed
+    agreed = replace(agreed, protocol=protocol, secured=secured, path=path)
+    return describe(local, answers, offer.times, path.session_says(ice_of(secured))), agreed
 
 
 def accept_answer(
@@ -244,6 +252,7 @@ def accept_answer(
         receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
         protocol=media.protocol,
         secured=secured,
+        path=Path.of(offer, offer.media[index]),
     )
 
 

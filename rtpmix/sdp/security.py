@@ -17,6 +17,7 @@ from ..rtp.srtp import MasterKey, StreamKeys
 from .crypto import CryptoLine, read_crypto
 from .description import Attribute, MediaDescription, SessionDescription
 from .fingerprint import DtlsSecured, read_dtls
+from .ice import IceCredentials, speaks_ice
 from .refusal import NegotiationError
 
 PLAIN = ("RTP/AVP", "RTP/AVPF")  # RFC 3551, RFC 4585
@@ -51,6 +52,8 @@ class Security:
         Of our DTLS certificate, as ``a=fingerprint`` has it; None: no DTLS-SRTP.
     prefers_dtls
         Offer DTLS-SRTP, not keys.
+    ice
+        Ours, for peers that check paths and agree on keys by DTLS; None: ICE is passed over.
     offers
         False: under an optional policy, use what a peer offers but offer nothing.
     """
@@ -59,6 +62,7 @@ class Security:
     keys: tuple[MasterKey, ...] = field(default=(), repr=False)
     fingerprint: str | None = None
     prefers_dtls: bool = False
+    ice: IceCredentials | None = field(default=None, repr=False)
     offers: bool = True
 
     @property
@@ -162,7 +166,10 @@ def answer_security(
         client = _ANSWERS[peer.setup]
         if isinstance(current, DtlsSecured) and peer.setup == "actpass":
             client = current.is_client  # RFC 8842 section 5.3: an association keeps its roles
-        return DtlsSecured(security.fingerprint, peer.fingerprints, client)
+        ice = security.ice if speaks_ice(session, media) else None
+        if ice is not None and peer.setup == "actpass" and current is None:
+            client = False  # the peer knows when it has found a path
+        return DtlsSecured(security.fingerprint, peer.fingerprints, client, ice)
     if media.protocol in SECURE:
         raise NegotiationError(306, "No crypto suite in common")
     if must:
@@ -199,7 +206,8 @@ def accept_security(
     if fingerprint is not None:
         peer = read_dtls(session, answered)
         if peer is not None and peer.setup in ("active", "passive"):
-            return DtlsSecured(fingerprint.value or "", peer.fingerprints, peer.setup == "passive")
+            ice, client = _offered_ice(offered), peer.setup == "passive"
+            return DtlsSecured(fingerprint.value or "", peer.fingerprints, client, ice)
         if must or peer is not None or offered.protocol in SECURE:
             raise NegotiationError(302, "Media must be encrypted")
         return None
@@ -216,6 +224,13 @@ def accept_security(
     if chosen is None or chosen.suite != theirs[0].suite:
         raise NegotiationError(306, "Not an answer to the crypto lines offered")
     return Secured(chosen.tag, chosen.key, theirs[0].key)
+
+
+def _offered_ice(offered: MediaDescription) -> IceCredentials | None:
+    ufrag, password = offered.attribute("ice-ufrag"), offered.attribute("ice-pwd")
+    if ufrag is None or password is None:
+        return None
+    return IceCredentials(ufrag.value or "", password.value or "")
 
 
 def encrypted_first(media: tuple[MediaDescription, ...]) -> list[tuple[int, MediaDescription]]:

@@ -70,6 +70,7 @@ def describe(
     local: LocalMedia,
     media: list[MediaDescription],
     times: tuple[tuple[str, str], ...] = (("t", "0 0"),),
+    session: tuple[Attribute, ...] = (),
 ) -> SessionDescription:
     """Write our description; an answer repeats the offer's ``t=`` (RFC 3264 section 6)."""
     return SessionDescription(
@@ -77,4 +78,5 @@ def describe(
         connection=Connection(local.address),
         media=tuple(media),
         times=times,
+        attributes=session,
     )

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..errors import UsageError
 from ..rtp.srtp import SUITES, MasterKey, StreamKeys
+from ..sdp.ice import IceCredentials
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -111,6 +112,7 @@ class DtlsTerms:
     identity: DtlsIdentity
     fingerprints: tuple[tuple[str, bytes], ...]
     is_client: bool
+    ice: IceCredentials | None = None  # answers the checks of a peer that speaks ICE
 
 
 @cache

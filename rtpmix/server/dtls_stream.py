@@ -11,9 +11,12 @@ RFC 5764 section 5; RFC 7983 (DTLS and SRTP on one port)
 
 from __future__ import annotations
 
+from ..rtp.stun import answer_check
 from .dtls import DtlsTerms, Handshake, is_client_hello
+from .media_io import Address
 from .srtp_stream import SecureCounts, SrtpStream
 
+MAX_CHECKS = 8  # answered in one beat
 POLL = 20  # beats between looks at OpenSSL's clock
 ANEW = 100  # beats between two handshakes that a peer begins: each costs a signature
 
@@ -24,6 +27,8 @@ class DtlsStream:
     def __init__(self, terms: DtlsTerms, counts: SecureCounts) -> None:
         self.row: int | None = None
         self.mux = False
+        self.remote: Address | None = None
+        self._answers: list[bytes] = []
         self.terms = terms
         self.cipher: SrtpStream | None = None
         self._counts = counts
@@ -48,8 +53,21 @@ class DtlsStream:
         (self._fresh or self._handshake).receive(datagram)
         self._look()
 
+    def check(self, datagram: bytes) -> None:
+        """Answer a check of the peer's, if it is one (RFC 8445 section 7.3)."""
+        ice, remote = self.terms.ice, self.remote
+        if ice is None or remote is None or len(self._answers) >= MAX_CHECKS:
+            return
+        answer = answer_check(datagram, ice.ufrag, ice.password, remote)
+        if answer is not None:
+            self._answers.append(answer)
+
     def beat(self) -> list[bytes]:
         """Return the datagrams that are due."""
+        answers, self._answers = self._answers, []
+        return answers + self._handshake_beat()
+
+    def _handshake_beat(self) -> list[bytes]:
         self._beats += 1
         current = self._fresh or self._handshake
         if self._beats % POLL == 0:

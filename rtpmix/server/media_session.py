@@ -6,6 +6,7 @@ SDP bodies in and out (RFC 3264); commands to the media host.  No SIP here.
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
 from ..rtp.srtp import MasterKey, StreamKeys
 from ..sdp.description import SessionDescription, parse_sdp
 from ..sdp.fingerprint import DtlsSecured
+from ..sdp.ice import PASSWORD_LENGTH, UFRAG_LENGTH, IceCredentials
 from ..sdp.negotiation import (
     Capabilities,
     Direction,
@@ -125,9 +127,17 @@ class MediaSession:
         methods, security = self._config.key_exchange, self._security
         if dtls and security.fingerprint is None and "dtls" in methods and is_available():
             self._security = replace(security, fingerprint=self._certificate().fingerprint)
+        if dtls and self._security.ice is None:
+            self._security = replace(self._security, ice=self._draw_ice())
         wanted = not dtls if keys is None else keys
         if wanted and "sdes" in methods and not security.keys:
             self.draw_keys()
+
+    def _draw_ice(self) -> IceCredentials:
+        characters = string.ascii_letters + string.digits
+        drawn = [self._source.choice(characters) for _ in range(UFRAG_LENGTH + PASSWORD_LENGTH)]
+        text = "".join(drawn)
+        return IceCredentials(text[:UFRAG_LENGTH], text[UFRAG_LENGTH:])
 
     def draw_keys(self) -> Security:
         """Take new SRTP keys for the next offer or answer; return what was before."""
@@ -178,7 +188,8 @@ class MediaSession:
 
     def _signalled(self, offer: bytes) -> Address | None:
         """Return where an offer says that audio comes from; None where it does not say."""
-        if not offer:
+        # What is or may be encrypted has a port of its own: handshakes and checks come there.
+        if not offer or b"a=crypto" in offer or b"a=fingerprint" in offer:
             return None
         session = parse_sdp(offer)
         audio = (media for media in session.media if media.kind == "audio" and media.port)
@@ -310,7 +321,8 @@ class MediaSession:
 
     def _keys(self, secured: Secured | DtlsSecured | None) -> StreamKeys | DtlsTerms | None:
         if isinstance(secured, DtlsSecured):
-            return DtlsTerms(self._certificate(), secured.theirs, secured.is_client)
+            ours = self._certificate()
+            return DtlsTerms(ours, secured.theirs, secured.is_client, secured.ice)
         return secured.keys if secured is not None else None
 
     def _open(self, negotiated: Negotiated, *, sends: bool, receives: bool) -> OpenLeg:

@@ -15,6 +15,7 @@ from ..errors import SrtpError, UsageError
 from ..mixer.boxes import DATAGRAM, Inbox, Outbox
 from ..rtp.packet import is_rtcp
 from ..rtp.srtp import SrtpAuthenticationError, SrtpReplayError, StreamKeys
+from ..rtp.stun import is_stun
 from .dtls import DtlsTerms, is_dtls
 from .dtls_stream import DtlsStream
 from .media_io import Address, MediaIO
@@ -87,7 +88,7 @@ class SecureIO:
         """Name the peer of a leg; see `MediaIO.connect`."""
         stream = self._shaking.get(leg)
         if stream is not None:
-            stream.mux = rtcp_mux
+            stream.mux, stream.remote = rtcp_mux, remote
         self._io.connect(leg, remote, remote_rtcp, rtcp_mux)
 
     def release(self, leg: int) -> None:
@@ -160,6 +161,9 @@ class SecureIO:
         """Take what belongs to the handshake; return the cipher for what does not."""
         if alone:  # a port of its own would need a handshake of its own
             self.counts.malformed += 1
+            return None
+        if is_stun(packet):
+            stream.check(packet)
             return None
         if is_dtls(packet):
             stream.receive(packet)

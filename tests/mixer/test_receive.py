@@ -90,12 +90,13 @@ def test_plain_path_agrees_with_the_careful_one(make_rig, speech) -> None:
                 rig.pause(1, 2)
             else:
                 late = choice > 0.95
-                rig.beat(6 if late else 0)
+                rig.beat(dice.choice((6, 18)) if late else 0)
                 rig.say(1, speech(number), padding=4 if odd else 0)
                 rig.beat(0 if late else 2)
             rig.beat(2)
         results.append((stats(rig), rig.heard(2)))
     assert results[0] == results[1]
+    assert rig.engine.snapshot()["stretched"] > 0
     assert results[0][0]["late"] > 0
     assert results[0][0]["lost"] > 0
 

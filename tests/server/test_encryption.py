@@ -14,6 +14,7 @@ from rtpmix import CallFailed, Encryption, IncomingCall, Leg, Server, UsageError
 from rtpmix.rtp.srtp import SUITES
 from rtpmix.sdp.security import IN_THE_CLEAR
 from rtpmix.testing import TonePhone, VirtualNet, run
+from rtpmix.testing.media import VirtualMediaIO
 from rtpmix.testing.net import Passage
 from rtpmix.testing.servers import virtual_server
 
@@ -275,3 +276,22 @@ def test_keys_are_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> Non
     everything = caplog.text + " ".join(said)
     assert everything
     assert not [key for key in keys if key in everything]
+
+
+@pytest.mark.parametrize(
+    ("phone", "shares"), [({}, True), ({"encryption": OPTIONAL}, False)], ids=["plain", "keys"]
+)
+def test_an_encrypted_leg_shares_its_port_with_nobody(
+    phone: dict[str, Any], shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is told no remote address gives a pair of its own."""
+    told: list[object] = []
+    reserve = VirtualMediaIO.reserve
+
+    def note(io: VirtualMediaIO, leg: int, **options: Any) -> Any:
+        told.append(options.get("remote"))
+        return reserve(io, leg, **options)
+
+    monkeypatch.setattr(VirtualMediaIO, "reserve", note)
+    play(talk, phone, legs_per_port=8)
+    assert [each is not None for each in told] == [False, shares]  # bob's leg, then alice's
