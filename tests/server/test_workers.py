@@ -216,3 +216,9 @@ async def test_encrypted_legs_go_to_one_worker_and_their_bridges_follow(
         await music.stop()
         await until(lambda: server.snapshot()["media"]["srtp"]["unprotected"] > 0, server)
         assert server.snapshot()["media"]["srtp"]["forged"] == 0
+
+
+async def test_shared_ports_and_workers_are_refused_at_the_start(tmp_path: Path) -> None:
+    asked = replace(config(tmp_path), legs_per_port=4)
+    with pytest.raises(rtpmix.UsageError, match="legs_per_port=1"):
+        await rtpmix.Server(asked, workers=1).start()
