@@ -1,7 +1,7 @@
 """The server that is measured: callers of ``conf-NAME`` meet in the bridge of that name.
 
-``python -m benchmarks.server [--sip udp:127.0.0.1:0] [--core N]`` prints one line of JSON with its
-SIP address and process number, and serves until its standard input ends.
+``python -m benchmarks.server [--sip udp:127.0.0.1:0] [--core N] [--workers N]`` prints one line
+of JSON with its SIP address and process number, and serves until its standard input ends.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ async def serve(options: argparse.Namespace) -> None:
         media_address="127.0.0.1",
         rtp_ports=range(30000, 60000),
         max_calls=10_000,
+        workers=options.workers,
         legs_per_port=options.legs_per_port,
     )
     async with rtpmix.Server(config) as server:
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.server")
     parser.add_argument("--sip", default="udp:127.0.0.1:0")
     parser.add_argument("--core", type=int, help="run on this core alone")
+    parser.add_argument("--workers", type=int, default=0, help="processes that carry media")
     parser.add_argument("--legs-per-port", type=int, default=1)
     options = parser.parse_args()
     if options.core is not None:

@@ -16,8 +16,6 @@ from .media_loop import MediaLoop
 class EngineHost:
     """The half of a `MediaHost` that does not depend on who makes the engine beat."""
 
-    encrypts = True
-
     def __init__(self, engine: Engine, io: MediaIO) -> None:
         self._engine = engine
         self._media = MediaLoop(engine, io)

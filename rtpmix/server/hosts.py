@@ -7,9 +7,8 @@ from pathlib import Path
 
 from ..config import Config
 from ..errors import UsageError
-from ..sdp.security import Encryption
 from .media_host import MediaHost
-from .process_host import NO_KEYS, ProcessHost
+from .process_host import ProcessHost
 from .recording import DEFAULT_KEY
 from .thread_host import ThreadHost
 
@@ -27,8 +26,8 @@ def media_host_of(config: Config) -> MediaHost:
             ports=config.rtp_ports,
             legs_per_port=config.legs_per_port,
         )
-    if config.workers > 1 and config.encryption is not Encryption.FORBIDDEN:
-        raise UsageError(NO_KEYS)
+    if config.legs_per_port > 1:
+        raise UsageError("a shared port can't be in two workers: set legs_per_port=1, or workers=0")
     return ProcessHost(
         config.workers,
         media_address=address,

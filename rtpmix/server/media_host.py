@@ -25,14 +25,9 @@ class MediaHost(Protocol):
     ----------
     writer
         Gets every `TapBlock`, on the media thread; it must not block.
-    encrypts
-        Whether legs can be encrypted.
     """
 
     writer: BlockSink | None
-
-    @property
-    def encrypts(self) -> bool: ...
 
     async def start(self, on_event: Callable[[MixerEvent], None]) -> None:
         """Begin to beat. Events come to ``on_event`` on the loop's thread, in order."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..config import Config
-from ..errors import SdpError, UsageError
+from ..errors import SdpError
 from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
 from ..rtp.srtp import MasterKey, StreamKeys
 from ..sdp.description import SessionDescription, parse_sdp
@@ -116,15 +116,8 @@ class MediaSession:
         flow
             The way of its signalling. Where others can read that, keys in it hide nothing: under
             an optional policy none are offered.
-
-        Raises
-        ------
-        UsageError
-            The media host can't encrypt, and the policy does not forbid it.
         """
         chosen = policy or self._config.encryption
-        if chosen is not Encryption.FORBIDDEN and not self._host.encrypts:
-            raise UsageError("this media host can't encrypt: give Encryption.FORBIDDEN")
         prefers = self._config.key_exchange[0] == "dtls"
         offers = prefers or flow.transport in SECURE
         self._security = Security(policy=chosen, offers=offers, prefers_dtls=prefers)

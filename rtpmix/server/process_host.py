@@ -35,7 +35,7 @@ from .recording_writer import GapCallback
 from .seat_placement import SeatPlacement
 from .socket_io import SocketIO
 from .thread_host import PTIME_S
-from .worker_process import WorkerProcess
+from .worker_process import SILENT_S, WorkerProcess
 from .worker_recording import WorkerRecordings
 
 _log = logging.getLogger(__name__)
@@ -44,11 +44,6 @@ START_S = 60.0  # a worker that does not beat by then does not start
 STOP_S = 15.0  # a worker that has not sealed its recordings by then is ended
 QUICK_S = 2.0  # one that lived shorter has failed; its successor waits twice as long
 MOST_WAIT_S = 30.0
-
-NO_KEYS = (
-    "encrypted legs can't move between workers yet: set encryption=Encryption.FORBIDDEN, "
-    "or use workers=1 or workers=0"
-)
 
 
 class ProcessHost:
@@ -60,6 +55,8 @@ class ProcessHost:
         How many: one for each processor that media may use.
     recording_key
         The key file of recordings; workers read it themselves.
+    silent_s
+        A worker that says nothing for so long does not beat any more, and is replaced.
 
     Others as for `ThreadHost`.
     """
@@ -73,6 +70,7 @@ class ProcessHost:
         ports: range = range(20000, 40000),
         phases: int = 4,
         recording_key: Path | None = None,
+        silent_s: float = SILENT_S,
     ) -> None:
         if workers < 1:
             raise UsageError(f"{workers} workers: a ProcessHost has at least one")
@@ -80,6 +78,7 @@ class ProcessHost:
         self._sockets = SocketIO(media_address, ports, media_address_v6)
         self._key = recording_key
         self._count = workers
+        self._silent_s = silent_s
         self._workers: list[WorkerProcess] = []
         self._seats = SeatPlacement(self._workers, self._sockets.descriptors, self._emit)
         self._recordings: WorkerRecordings | None = None
@@ -145,7 +144,7 @@ class ProcessHost:
         self._sockets.close()
 
     def _spawn(self, number: int) -> WorkerProcess:
-        worker = WorkerProcess(number, self._on_message, self._on_death)
+        worker = WorkerProcess(number, self._on_message, self._on_death, self._silent_s)
         self._started_at[number] = time.monotonic()
         address, address_v6, ports, phases = self._settings
         worker.send(say.Settings(address, address_v6, ports, phases, self._origin, self._epoch))
@@ -212,8 +211,8 @@ class ProcessHost:
             return
         if isinstance(event, media.LegClosed):
             self._seats.closed(event.leg)
-        elif isinstance(event, media.MatrixReached):
-            self._seats.reached(event)
+        elif isinstance(event, media.MatrixCommitted | media.MatrixReached):
+            self._seats.matrix_event(event)
         elif isinstance(event, media.Played):
             self._seats.played(event)
         self._emit(event)
@@ -243,26 +242,9 @@ class ProcessHost:
         """Name a leg's peer; see `MediaHost.connect`."""
         self._seats.to_leg(leg, say.Connect(leg, remote, remote_rtcp, rtcp_mux))
 
-    @property
-    def encrypts(self) -> bool:
-        """Whether legs can be encrypted: not where they might have to move.
-
-        A cipher's counters can't be carried along (libsrtp shows no SRTCP index), and beginning
-        anew under the same key would encrypt two packets alike.
-        """
-        return self._count == 1
-
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
-        """Give a leg its keys; see `MediaHost.secure`.
-
-        Raises
-        ------
-        UsageError
-            There are several workers.
-        """
-        if keys is not None and not self.encrypts:
-            raise UsageError(NO_KEYS)
-        self._seats.to_leg(leg, say.Secure(leg, keys))
+        """Give a leg its keys; see `MediaHost.secure`."""
+        self._seats.secure(leg, say.Secure(leg, keys))
 
     def release(self, leg: int) -> None:
         """Give a leg's ports back; see `MediaHost.release`."""

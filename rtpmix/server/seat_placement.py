@@ -24,7 +24,7 @@ class _Bridge:
 
     worker: WorkerProcess
     held: deque[media.SetMatrix | media.CloseBridge] = field(default_factory=deque)
-    tokens: list[int] = field(default_factory=list)  # told, and not reached yet
+    tokens: dict[int, bool] = field(default_factory=dict)  # not reached yet: committed?
 
 
 @dataclass(slots=True)
@@ -35,17 +35,31 @@ class _Leg:
     recorded: bool = False
     detects: bool = False
     taps: dict[int, media.OpenTap] = field(default_factory=dict)
+    secured: bool = False
     going_to: WorkerProcess | None = None
     waiting: list[object] = field(default_factory=list)  # for it to arrive
+
+    def note(self, message: object) -> None:
+        """Remember what is being said to its worker."""
+        if isinstance(message, say.Connect):
+            self.connect = message
+        elif isinstance(message, media.Record):
+            self.recorded = message.on
+        elif isinstance(message, media.DetectDigits):
+            self.detects = message.on
+        elif isinstance(message, media.OpenTap):
+            self.taps[message.tap] = message
+        elif isinstance(message, media.CloseSeat):
+            self.taps.pop(message.seat, None)
 
 
 @dataclass(slots=True)
 class _Source:
-    """A source or a tap that sits in a bridge; ``told`` waits until one is known."""
+    """A source or a tap that sits in a bridge, as soon as one is known."""
 
+    opening: Command
     worker: WorkerProcess | None = None
-    told: list[Command] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)  # of what it still has to say
+    plays: list[media.Play] = field(default_factory=list)  # what it still has to say
 
 
 class SeatPlacement:
@@ -117,9 +131,8 @@ class SeatPlacement:
 
     def closed(self, leg: int) -> None:
         """A leg is no more."""
-        known = self._legs.pop(leg, None)
-        for tap in known.taps if known is not None else ():
-            self._tap_leg.pop(tap, None)
+        self._legs.pop(leg, None)
+        self._forget_taps(leg)
         worker = self.of_leg.pop(leg, None)
         if worker is not None:
             worker.legs.discard(leg)
@@ -132,16 +145,30 @@ class SeatPlacement:
         leg, worker = self._legs.get(number), self.of_leg.get(number)
         if leg is None or worker is None:
             return
-        if isinstance(message, say.Connect):
-            leg.connect = message
-        elif isinstance(message, media.Record):
-            leg.recorded = message.on
-        elif isinstance(message, media.DetectDigits):
-            leg.detects = message.on
         if leg.going_to is not None:
             leg.waiting.append(message)
         else:
+            leg.note(message)
             worker.send(message)
+
+    def secure(self, number: int, message: say.Secure) -> None:
+        """Give a leg its keys. The first ones take it to the one worker where such legs are.
+
+        A cipher's counters can't be carried along: libsrtp shows no SRTCP index, and beginning anew
+        under the same key would encrypt two packets alike. So legs move before they have keys.
+        """
+        leg = self._legs.get(number)
+        if leg is not None and message.keys is not None and not leg.secured:
+            leg.secured = True
+            home = self._workers[0]
+            if leg.going_to is not None:
+                leg.going_to = home
+            elif self.of_leg[number] is not home:
+                self._move(number, home)
+        self.to_leg(number, message)
+
+    def _secured(self, seats: tuple[int, ...]) -> bool:
+        return any(seat in self._legs and self._legs[seat].secured for seat in seats)
 
     def _move(self, number: int, target: WorkerProcess) -> None:
         self._legs[number].going_to = target
@@ -156,9 +183,16 @@ class SeatPlacement:
         target, leg.going_to = leg.going_to, None
         worker.legs.discard(number)
         if not target.ready:
-            target = self.choose() or target
+            if leg.secured:
+                self._drop(number)
+                why = "it died while a leg came"
+                self._emit(media.WorkerLost(self._sample, self._workers[0].number, why, (number,)))
+                return
+            target = self.choose() or worker
         self.moves += 1
-        self._give(number, target, fresh=False)
+        # Before it knew its peer, what waits in its sockets may be anybody's.
+        fresh = leg.connect is None or leg.connect.remote is None
+        self._give(number, target, fresh=fresh)
         target.send(media.AdoptLeg(number, event.state))
         if leg.connect is not None:
             target.send(leg.connect)
@@ -170,6 +204,7 @@ class SeatPlacement:
             target.send(tap)
         waiting, leg.waiting = leg.waiting, []
         for message in waiting:
+            leg.note(message)
             target.send(message)
         self._advance_all()
 
@@ -184,7 +219,7 @@ class SeatPlacement:
             self._follow(command, command.follow)
         elif isinstance(command, media.OpenSource | media.OpenTap):
             seat = command.source if isinstance(command, media.OpenSource) else command.tap
-            self._sources[seat] = _Source(told=[command])
+            self._sources[seat] = _Source(command)
         elif isinstance(command, media.Play | media.StopPlaying):
             self._to_source(command.source, command)
         elif isinstance(command, media.CloseSeat):
@@ -206,9 +241,6 @@ class SeatPlacement:
             self._emit(media.CommandRefused(self._sample, command, f"no leg {leg} to follow"))
             return
         self.to_leg(leg, command)
-        # Those on their way are told of it once: by what waits for them.
-        if known.going_to is None:
-            known.taps[command.tap] = command
         self._tap_leg[command.tap] = leg
 
     def _to_source(self, seat: int, command: Command) -> None:
@@ -216,17 +248,16 @@ class SeatPlacement:
         if source is None:
             self._emit(media.CommandRefused(self._sample, command, f"no source {seat}"))
             return
-        if isinstance(command, media.Play) and not command.loop:
-            source.tokens.append(command.token)
-        if source.worker is None:
-            source.told.append(command)
+        if isinstance(command, media.Play):
+            source.plays.append(command)
         else:
+            source.plays.clear()
+        if source.worker is not None:
             source.worker.send(command)
 
     def _close_seat(self, command: media.CloseSeat) -> None:
         leg = self._tap_leg.pop(command.seat, None)
         if leg is not None:
-            self._legs[leg].taps.pop(command.seat, None)
             self.to_leg(leg, command)
             return
         source = self._sources.pop(command.seat, None)
@@ -236,8 +267,11 @@ class SeatPlacement:
     def played(self, event: media.Played) -> None:
         """A source has said something."""
         source = self._sources.get(event.source)
-        if source is not None and event.token in source.tokens:
-            source.tokens.remove(event.token)
+        if source is None:
+            return
+        said = next((play for play in source.plays if play.token == event.token), None)
+        if said is not None:
+            source.plays.remove(said)
 
     # ------------------------------------------------------------------------------ bridges
 
@@ -252,6 +286,8 @@ class SeatPlacement:
 
     def _home(self, seats: tuple[int, ...]) -> WorkerProcess:
         """Return the worker that carries most of these seats already."""
+        if self._secured(seats):
+            return self._workers[0]
         carried = Counter(self.of_leg[seat] for seat in seats if seat in self.of_leg)
         best = max(carried, key=lambda worker: carried[worker], default=None)
         return best or self.choose() or self._workers[0]
@@ -265,17 +301,31 @@ class SeatPlacement:
         while bridge.held:
             command = bridge.held[0]
             if isinstance(command, media.SetMatrix):
+                if self._secured(command.seats) and bridge.worker is not self._workers[0]:
+                    self._rehome(number, bridge, command.seats)
                 if not self._gathered(command, bridge.worker):
                     return
                 if any(seat in self._fallen for seat in command.seats):
                     bridge.held.popleft()
-                    self._pretend(number, [command.token])
+                    self._pretend(number, {command.token: False})
                     continue
-                bridge.tokens.append(command.token)
+                bridge.tokens[command.token] = False
             bridge.held.popleft()
             bridge.worker.send(command)
             if isinstance(command, media.CloseBridge):
                 self._bridges.pop(number, None)
+
+    def _rehome(self, number: int, bridge: _Bridge, seats: tuple[int, ...]) -> None:
+        """Take a bridge to where encrypted legs are; its seats follow as for any matrix."""
+        before, bridge.worker = bridge.worker, self._workers[0]
+        before.send(media.CloseBridge(number))
+        tokens, bridge.tokens = bridge.tokens, {}
+        self._pretend(number, tokens)
+        for seat in seats:
+            source = self._sources.get(seat)
+            if source is not None and source.worker is before:
+                before.send(media.CloseSeat(seat))
+                source.worker = None  # it says anew what it has not ended
 
     def _gathered(self, command: media.SetMatrix, worker: WorkerProcess) -> bool:
         """Tell whether all seats of a matrix are in its worker; call those that are not."""
@@ -291,21 +341,25 @@ class SeatPlacement:
                 source = self._sources.get(seat)
                 if source is not None and source.worker is None:
                     source.worker = worker
-                    told, source.told = source.told, []
-                    for waiting in told:
-                        worker.send(waiting)
+                    for told in (source.opening, *source.plays):
+                        worker.send(told)
         return complete
 
-    def reached(self, event: media.MatrixReached) -> None:
-        """A matrix is in force."""
+    def matrix_event(self, event: media.MatrixCommitted | media.MatrixReached) -> None:
+        """A matrix is in force, or its ramp is over."""
         bridge = self._bridges.get(event.bridge)
-        if bridge is not None and event.token in bridge.tokens:
-            bridge.tokens.remove(event.token)
+        if bridge is None or event.token not in bridge.tokens:
+            return
+        if isinstance(event, media.MatrixReached):
+            del bridge.tokens[event.token]
+        else:
+            bridge.tokens[event.token] = True
 
-    def _pretend(self, number: int, tokens: list[int]) -> None:
+    def _pretend(self, number: int, tokens: dict[int, bool]) -> None:
         """Tell that matrices are in force which nobody hears any more, so that nobody waits."""
-        for token in tokens:
-            self._emit(media.MatrixCommitted(self._sample, number, token))
+        for token, committed in tokens.items():
+            if not committed:
+                self._emit(media.MatrixCommitted(self._sample, number, token))
             self._emit(media.MatrixReached(self._sample, number, token))
 
     # -------------------------------------------------------------------------------- death
@@ -313,17 +367,25 @@ class SeatPlacement:
     def lost(self, worker: WorkerProcess) -> None:
         """A worker died: whoever waits for it goes on."""
         for number in tuple(worker.legs):
-            self._fallen[number] = self.stats.pop(number, LegStats())
-            del self.of_leg[number]
-            leg = self._legs.pop(number)
-            for tap in leg.taps:
-                self._tap_leg.pop(tap, None)
-        worker.legs.clear()
+            self._drop(number)
         for seat in [seat for seat, one in self._sources.items() if one.worker is worker]:
-            for token in self._sources.pop(seat).tokens:
-                self._emit(media.Played(self._sample, seat, token))
+            for play in self._sources.pop(seat).plays:
+                self._emit(media.Played(self._sample, seat, play.token))
         for number in [number for number, one in self._bridges.items() if one.worker is worker]:
             bridge = self._bridges.pop(number)
-            held = [one.token for one in bridge.held if isinstance(one, media.SetMatrix)]
-            self._pretend(number, bridge.tokens + held)
+            for one in bridge.held:
+                if isinstance(one, media.SetMatrix):
+                    bridge.tokens[one.token] = False
+            self._pretend(number, bridge.tokens)
         self._advance_all()
+
+    def _drop(self, number: int) -> None:
+        """A leg is gone with its worker; what is still said of it is for nobody."""
+        self._fallen[number] = self.stats.pop(number, LegStats())
+        self.of_leg.pop(number).legs.discard(number)
+        del self._legs[number]
+        self._forget_taps(number)
+
+    def _forget_taps(self, leg: int) -> None:
+        for tap in [tap for tap, followed in self._tap_leg.items() if followed == leg]:
+            del self._tap_leg[tap]

@@ -77,7 +77,7 @@ class Server(Policies):
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        self.config = config if config is not None else Config()
+        self.config = config or Config()
         if workers is not None:
             self.config = replace(self.config, workers=workers)
         if media_host is not None and self.config.workers:
@@ -367,9 +367,8 @@ class Server(Policies):
     @property
     def sip_address(self) -> str:
         """The first SIP address, "192.0.2.1:5060", with the port really bound."""
-        listen = self._started().open_shell.addresses[0]
-        host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        return f"{host}:{listen.port}"
+        _, host, port = self._started().open_shell.addresses[0]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def contacts(self, user: str) -> int:
         """Return how many phones are registered for a user."""

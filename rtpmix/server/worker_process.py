@@ -34,6 +34,8 @@ class WorkerProcess:
         Called with the worker and each message.
     on_death
         Called once with the worker and the reason, when the process has been reaped.
+    silent_s
+        How long it may say nothing.
 
     Attributes
     ----------
@@ -48,8 +50,10 @@ class WorkerProcess:
         number: int,
         on_message: Callable[[WorkerProcess, Any], None],
         on_death: Callable[[WorkerProcess, str], None],
+        silent_s: float = SILENT_S,
     ) -> None:
         self.number = number
+        self._silent_s = silent_s
         self.legs: set[int] = set()
         self.recordings: set[int] = set()
         self.ready = False
@@ -110,10 +114,10 @@ class WorkerProcess:
         self._look()
 
     def _look(self) -> None:
-        if self._loop.time() - self._heard_at > SILENT_S:
-            self.kill(f"it was silent for {SILENT_S:g} s")
+        if self._loop.time() - self._heard_at > self._silent_s:
+            self.kill(f"it was silent for {self._silent_s:g} s")
             return
-        self._watch = self._loop.call_later(SILENT_S / 4, self._look)
+        self._watch = self._loop.call_later(self._silent_s / 4, self._look)
 
     def _read(self) -> None:
         self._heard_at = self._loop.time()

@@ -36,6 +36,7 @@ from .net import Address
 
 FRAME = 160  # samples: 20 ms
 _REPORT_TICKS = 250  # 5 s between RTCP compounds, RFC 3550 section 6.2
+HANDSHAKE_AGAIN_S = 0.5  # between looks whether OpenSSL repeats something
 HANDSHAKE_AFTER_S = 0.02  # more than a beat of the server's
 _PORTS_TO_TRY = 1000
 _NEW_STREAM = 10 * CLOCK_HZ  # a jump of the timestamp that is no pause
@@ -154,6 +155,14 @@ class PhoneMedia:
         if terms != self._terms:
             self._terms, self._handshake, self.awaits_keys = terms, Handshake(terms), True
             self._loop.call_later(HANDSHAKE_AFTER_S, self._send_handshake)
+            self._loop.call_later(HANDSHAKE_AGAIN_S, self._repeat_handshake, self._handshake)
+
+    def _repeat_handshake(self, handshake: Handshake) -> None:
+        """Send again what was lost, until this handshake is done or another one begins."""
+        if handshake is self._handshake and self.awaits_keys and self._rtp is not None:
+            handshake.poll()
+            self._send_handshake()
+            self._loop.call_later(HANDSHAKE_AGAIN_S, self._repeat_handshake, handshake)
 
     def _send_handshake(self) -> None:
         handshake, agreed = self._handshake, self._agreed

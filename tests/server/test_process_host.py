@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -51,6 +52,7 @@ class Peer(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.packets: list[RtpPacket] = []
+        self.reports: list[bytes] = []
         self._came = asyncio.Event()
         self._sent = 0
 
@@ -62,6 +64,8 @@ class Peer(asyncio.DatagramProtocol):
         if not 192 <= data[1] <= 223:  # RTCP, RFC 5761 section 4
             self.packets.append(RtpPacket.parse(data))
             self._came.set()
+        else:
+            self.reports.append(data)
 
     def say(self, to: Any, code: int, frames: int = 1) -> None:
         for _ in range(frames):
@@ -257,6 +261,97 @@ async def test_a_worker_that_ends_its_life_with_its_server_says_goodbye() -> Non
         pid = here.host.snapshot()["workers"][0]["pid"]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_worker_that_does_not_beat_is_replaced() -> None:
+    async with office(1, silent_s=1.0) as here:
+        await here.open(1)
+        os.kill(here.host.snapshot()["workers"][0]["pid"], signal.SIGSTOP)
+        await here.heard.until(lambda: here.heard.of(media.WorkerLost))
+        (lost,) = here.heard.of(media.WorkerLost)
+        assert lost.why == "it was silent for 1 s"
+        await ready(here.host)
+
+
+# A program that is killed while its worker has a leg; it says its worker's process number.
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from rtpmix.mixer import commands as media
+from rtpmix.recorder import load_key
+from rtpmix.server.process_host import ProcessHost
+
+async def main():
+    key = Path(sys.argv[1])
+    host = ProcessHost(1, ports=range(13500, 13600), recording_key=key)
+    seen = asyncio.Event()
+    await host.start(lambda event: seen.set())
+    await host.reserve(1)
+    host.submit(media.OpenLeg(leg=1, ssrc=1, first_sequence=0, first_timestamp=0))
+    host.connect(1, ("127.0.0.1", int(sys.argv[2])), None, True)
+    host.submit(media.SetMatrix(bridge=1, seats=(1,), gains=((0,),)))
+    await seen.wait()
+    writer = host.recording_writer(lambda *_: None)
+    writer.place(9, 1)
+    await asyncio.get_running_loop().run_in_executor(None, lambda: writer.start(
+        9, key.parent / "capture", conversation_id="c", keys=load_key(key), metadata={},
+        wall_clock=lambda: 0.0))
+    writer.add_leg(9, 1, "leg", "customer", "PCMU", host.sample)
+    host.submit(media.Record(1))
+    print(host.snapshot()["workers"][0]["pid"], flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_when_the_server_is_killed_its_workers_say_goodbye_seal_and_end(
+    tmp_path: Path,
+) -> None:
+    keys = generate_key(tmp_path / "key")
+    loop = asyncio.get_running_loop()
+    transport, peer = await loop.create_datagram_endpoint(Peer, local_addr=("127.0.0.1", 0))
+    program = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(tmp_path / "key"),
+        str(peer.address[1]),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    pid = int(await asyncio.wait_for(program.stdout.readline(), PATIENCE))
+    await peer.until(lambda: len(peer.packets) > 20, lambda: None)
+    ended = os.pidfd_open(pid)
+    over = asyncio.Event()
+    loop.add_reader(ended, over.set)
+    program.kill()
+    await asyncio.wait_for(over.wait(), PATIENCE)
+    loop.remove_reader(ended)
+    os.close(ended)
+    await program.wait()
+    # RTCP BYE (type 203) behind the last report, RFC 3550 section 6.6.
+    assert any(bytes([0x81, 203, 0, 1]) in data for data in peer.reports)
+    transport.close()
+    assert verify(tmp_path / "capture", keys).verdict is Verdict.SEALED
+
+
+async def test_a_command_is_in_force_within_two_ticks() -> None:
+    """Counted on the media clock, of which the server and its workers have one and the same."""
+    async with office(1) as here:
+        for leg in (1, 2):
+            await here.open(leg)
+        waits = []
+        for token in range(1, 22):
+            asked = here.host.sample
+            here.join(5, 1, 2, token=token)
+            await here.reached(token)
+            (at,) = (
+                event.at for event in here.heard.of(media.MatrixCommitted) if event.token == token
+            )
+            waits.append(at - asked)
+        # The middle one: a busy machine delays some.
+        assert 0 <= sorted(waits)[len(waits) // 2] <= 2 * 160
 
 
 def start(host: ProcessHost, path: Path, keys: Any, recording: int = 30, bridge: int = 5) -> Any:

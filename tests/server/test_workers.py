@@ -40,7 +40,6 @@ def config(tmp_path: Path, **more: Any) -> rtpmix.Config:
         media_address="127.0.0.1",
         rtp_ports=range(13600, 13680),
         recording_key=tmp_path / "key",
-        encryption=rtpmix.Encryption.FORBIDDEN,
         **more,
     )
 
@@ -182,31 +181,44 @@ def test_workers_and_a_media_host_are_one_too_many(tmp_path: Path) -> None:
     assert ProcessHost(1).snapshot()["workers"] == []
 
 
-async def test_several_workers_and_encryption_are_refused_at_the_start(tmp_path: Path) -> None:
-    """The counters of a cipher can't move; never silently in the clear."""
-    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.OPTIONAL)
-    with pytest.raises(rtpmix.UsageError, match="workers=1"):
-        await rtpmix.Server(asked, workers=2).start()
-    async with rtpmix.Server(config(tmp_path), workers=2) as server:
-        with pytest.raises(rtpmix.UsageError, match="can't encrypt"):
-            await server.invite("sip:a@127.0.0.1:9", encryption=rtpmix.Encryption.REQUIRED)
-        assert not server.legs
-
-
 @pytest.mark.parametrize("way", ["sdes", "dtls"])
-async def test_one_worker_carries_encrypted_calls(tmp_path: Path, way: str) -> None:
-    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.REQUIRED, key_exchange=(way,))
-    phones = [
-        TonePhone(
-            name,
-            frequency=tone,
-            encryption=rtpmix.Encryption.REQUIRED,
-            dtls=way == "dtls",
+async def test_encrypted_legs_go_to_one_worker_and_their_bridges_follow(
+    tmp_path: Path, way: str
+) -> None:
+    """A cipher's counters can't move: legs do so before they have keys, and never after."""
+    asked = replace(config(tmp_path), encryption=rtpmix.Encryption.OPTIONAL, key_exchange=(way,))
+    required = rtpmix.Encryption.REQUIRED
+    ann, bob = TonePhone("ann", frequency=1000.0), TonePhone("bob", frequency=1300.0)
+    eve = TonePhone("eve", frequency=1600.0, encryption=required, dtls=way == "dtls")
+    zoe = TonePhone("zoe", frequency=1900.0, encryption=required, dtls=way == "dtls")
+    async with rtpmix.Server(asked, workers=2) as server, ann, bob, eve, zoe:
+
+        def carried() -> list[int]:
+            return [worker["legs"] for worker in server.snapshot()["media"]["workers"]]
+
+        forbidden = rtpmix.Encryption.FORBIDDEN
+        legs = [await server.invite(phone.uri, encryption=forbidden) for phone in (ann, bob)]
+        plain = await server.bridge(legs[1])  # in the second worker
+        await plain.add(legs[0])
+        assert carried() == [0, 2]
+        music = await plain.play(bytes(320 * 50), to=legs[0], loop=True)
+        secured = [await server.invite(phone.uri, encryption=required) for phone in (eve, zoe)]
+        await until(lambda: carried() == [2, 2], server)
+        await plain.add(*secured)
+        assert carried() == [4, 0]
+        phones = [ann, bob, eve, zoe]
+        await until(
+            lambda: all(
+                one.hears(other.frequency) for one in phones for other in phones if one != other
+            ),
+            server,
         )
-        for name, tone in (("ann", 1000.0), ("bob", 1300.0))
-    ]
-    async with rtpmix.Server(asked, workers=1) as server, phones[0], phones[1]:
-        legs = [await server.invite(phone.uri) for phone in phones]
-        await server.bridge(*legs)
-        await until(lambda: phones[0].hears(1300.0) and phones[1].hears(1000.0), server)
+        await music.stop()
         await until(lambda: server.snapshot()["media"]["srtp"]["unprotected"] > 0, server)
+        assert server.snapshot()["media"]["srtp"]["forged"] == 0
+
+
+async def test_shared_ports_and_workers_are_refused_at_the_start(tmp_path: Path) -> None:
+    asked = replace(config(tmp_path), legs_per_port=4)
+    with pytest.raises(rtpmix.UsageError, match="legs_per_port=1"):
+        await rtpmix.Server(asked, workers=1).start()
