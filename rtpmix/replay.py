@@ -169,21 +169,11 @@ class _Replay:
 class _ReplayedBridge:
     """The mixer's own bridge, driven by the matrix facts of one number."""
 
-    def __init__(self, number: int, matrices: list[dict[str, Any]]) -> None:
-        first = matrices[0]
+    def __init__(self, number: int, facts: list[dict[str, Any]]) -> None:
         self._bridge = Bridge(number, 0)
-        self._matrices = matrices
+        self._matrices, self._unsettled = _in_order(facts)
         self._next = 0
         self._ticked: int | None = None
-        # A recording that begins in mid-call tells the matrix in force first. It may have been on
-        # its way then, still ramping or even waiting: the same matrix is told again when it is in.
-        self._settled_at = first["sample"]
-        if first.get("in_force"):
-            settled = first
-            for matrix in matrices[1:2]:
-                if (matrix["seats"], matrix.get("gains")) == (first["seats"], first["gains"]):
-                    settled = matrix
-            self._settled_at = settled["sample"] + 8 * int(settled["ramp_ms"]) + 2 * FRAME
 
     def ticks_at(self, sample: int, spoken: dict[int, Linear]) -> bool:
         """Whether the frames of this sample are of this bridge's phase."""
@@ -196,8 +186,8 @@ class _ReplayedBridge:
         return bool(coming & spoken.keys())
 
     def is_unsettled(self, sample: int) -> bool:
-        """Whether the first matrix may still have been on its way."""
-        return bool(sample < self._settled_at)
+        """Whether a matrix told of as in force may still have been on its way."""
+        return any(sample in window for window in self._unsettled)
 
     def mix(self, sample: int, spoken: dict[int, Linear]) -> dict[int, Linear | None]:
         """Return what each seat hears; None where something is in it that is not here."""
@@ -230,16 +220,23 @@ class _ReplayedBridge:
         return mix_ramp(talk, bridge.gains, ramp.targets, coefficients)
 
     def _take_in_force(self, sample: int) -> None:
-        first = self._matrices[0]
-        if self._next == 0 and first.get("in_force") and first["sample"] <= sample:
-            self._next = 1
-            self._bridge.seats = tuple(first["seats"])
-            self._bridge.gains = np.array(first["gains"], np.float64)
+        """Take a matrix that was in force when the recording began: it does not ramp in."""
+        if self._next == len(self._matrices):
+            return
+        matrix = self._matrices[self._next]
+        if matrix.get("in_force") and matrix["sample"] <= sample:
+            self._next += 1
+            self._bridge.settle()
+            self._bridge.seats = tuple(matrix["seats"])
+            self._bridge.gains = np.array(matrix["gains"], np.float64)
 
     def _begin(self, sample: int) -> None:
         """Take the newest matrix that took effect by this tick, and who left without one."""
         while self._next < len(self._matrices) and self._matrices[self._next]["sample"] <= sample:
             matrix = self._matrices[self._next]
+            if matrix.get("in_force"):
+                self._take_in_force(sample)
+                continue
             self._next += 1
             if matrix["event"] == "leaving":
                 self._bridge.leaving.update(matrix["seats"])
@@ -260,13 +257,34 @@ class _ReplayedBridge:
 
 
 def _matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    """Return the matrices of each bridge by sample; of several at one sample the last counts.
-
-    In between, the facts of seats that left before a matrix said so.
-    """
-    found: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+    """Return the matrices of each bridge and, in between, who left before a matrix said so."""
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for fact in facts:
         bridge = int(fact.get("bridge", -1))
         if fact["event"] == "matrix" or (fact["event"] == "leaving" and bridge in found):
-            found[bridge][int(fact["sample"])] = fact
-    return {number: [by[at] for at in sorted(by)] for number, by in found.items()}
+            found[bridge].append(fact)
+    return found
+
+
+def _in_order(facts: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[range]]:
+    """Return the facts of one bridge by sample, and when its matrix was not settled.
+
+    A recording that begins in mid-call tells the newest matrix as in force. It may still ramp then,
+    or wait behind others; those that waited are told when they are in, perhaps at a sample before.
+    Of several facts at one sample the last counts.
+    """
+    kept: dict[int, dict[str, Any]] = {}
+    unsettled: list[range] = []
+    begun, waiting = -1, 0
+    for fact in facts:
+        sample = int(fact["sample"])
+        settled = sample + 8 * int(fact.get("ramp_ms", 0)) + 2 * FRAME
+        if fact.get("in_force"):
+            begun, waiting = sample, int(fact["waiting"])
+            unsettled.append(range(begun, settled))
+        elif fact["event"] == "matrix" and waiting:
+            waiting -= 1
+            unsettled[-1] = range(begun, max(settled, unsettled[-1].stop))
+        if sample > begun or fact.get("in_force"):
+            kept[sample] = fact
+    return [kept[sample] for sample in sorted(kept)], unsettled

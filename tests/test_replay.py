@@ -47,6 +47,7 @@ class Call:
         self.writer = InlineRecordingWriter()
         self.sent: dict[int, Any] = {}
         self.number = 0
+        self.is_told = False
         self.closed: set[int] = set()
         self.noise = np.random.default_rng(seed)
         for leg, (_, codec) in LEGS.items():
@@ -58,14 +59,28 @@ class Call:
             )  # fmt: skip
 
     def record(self) -> None:
+        self.open()
+        self.add_legs()
+
+    def open(self) -> None:
         self.writer.start(
             1, self.path, conversation_id="c", keys=KEYS, metadata={}, wall_clock=lambda: 0.0
         )
+
+    def add_legs(self) -> None:
         for leg, (name, codec) in LEGS.items():
             self.writer.add_leg(1, leg, name, name, codec, self.engine.sample)
-            self.engine.submit(Record(leg))
+        self.switch_taps(True)
 
-    def tell(self, command: SetMatrix, sample: int, *, in_force: bool = False) -> None:
+    def switch_taps(self, on: bool) -> None:
+        """Record from the next tick on, or no more; matrices are told while it is on."""
+        self.is_told = on
+        for leg in LEGS:
+            self.engine.submit(Record(leg, on=on))
+
+    def tell(
+        self, command: SetMatrix, sample: int, *, in_force: bool = False, waiting: int = 0
+    ) -> None:
         fact = {
             "event": "matrix",
             "bridge": command.bridge,
@@ -74,7 +89,15 @@ class Call:
             "ramp_ms": command.ramp_ms,
             "in_force": in_force,
         }
+        if in_force:
+            fact["waiting"] = waiting
         self.writer.event(1, sample, fact)
+
+    def tell_and_record(self, command: SetMatrix, *, waiting: int = 0) -> None:
+        """Begin in mid-call, as a server does: the matrix in force, then the legs."""
+        self.open()
+        self.tell(command, self.engine.sample, in_force=True, waiting=waiting)
+        self.add_legs()
 
     def set(self, mode: str, *, ramp_ms: int = 10, more: tuple[int, ...] = ()) -> SetMatrix:
         seats = (*LEGS, *more)
@@ -108,7 +131,7 @@ class Call:
                 for block in self.engine.take_blocks():
                     self.writer.put_block(block)
                 for event in self.engine.take_events():
-                    if isinstance(event, MatrixCommitted) and self.writer.snapshot()["captures"]:
+                    if isinstance(event, MatrixCommitted) and self.is_told:
                         self.tell(self.sent[event.token], event.at)
                     elif isinstance(event, SeatsLeaving):
                         fact = {"event": "leaving", "bridge": 1, "seats": list(event.seats)}
@@ -168,8 +191,7 @@ def test_a_recording_that_begins_in_mid_call_replays_from_the_matrix_in_force(
     call = Call(tmp_path / "a", 2)
     command = call.set("barge")
     call.run(30)
-    call.record()
-    call.tell(command, call.engine.sample, in_force=True)
+    call.tell_and_record(command)
     call.run(30)
     call.set("whisper")
     call.run(30)
@@ -183,9 +205,8 @@ def test_a_matrix_that_still_waits_when_the_recording_begins_is_no_contradiction
 ) -> None:
     """Told as in force, then told again when it is: its first ramp is counted apart."""
     call = Call(tmp_path / "a", 6)
-    call.record()
     command = call.set("monitor")
-    call.tell(command, call.engine.sample, in_force=True)
+    call.tell_and_record(command, waiting=1)
     call.run(30)
     report = call.finish()
     assert report.is_consistent, report.lines
@@ -193,14 +214,63 @@ def test_a_matrix_that_still_waits_when_the_recording_begins_is_no_contradiction
     assert report.equal >= 3 * 28
 
 
+def test_matrices_that_wait_behind_each_other_are_no_contradiction(tmp_path: Path) -> None:
+    """The newest is told as in force while the one before it has not even begun."""
+    call = Call(tmp_path / "a", 7)
+    call.set("barge")
+    call.run(10)
+    call.set("monitor")
+    newest = call.set("takeover", ramp_ms=40)
+    call.tell_and_record(newest, waiting=2)
+    call.run(30)
+    call.set("whisper")
+    call.run(20)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.unsettled <= 3 * 5
+    assert report.equal >= 3 * 45
+
+
+def test_a_matrix_told_late_does_not_undo_the_one_in_force(tmp_path: Path) -> None:
+    """It took effect before the recording began, and its event was still on its way."""
+    call = Call(tmp_path / "a", 9)
+    command = call.set("barge")
+    call.run(10)
+    call.tell_and_record(command, waiting=1)
+    for late in (160, 0):
+        call.tell(command, call.engine.sample - late)
+    call.run(30)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.equal >= 3 * 26
+    assert report.equal + report.unsettled == 3 * 30
+
+
+def test_a_bridge_that_is_recorded_again_later_begins_anew(tmp_path: Path) -> None:
+    """What was in force the second time does not ramp in from what was in force the first."""
+    call = Call(tmp_path / "a", 10)
+    first = call.set("barge")
+    call.run(10)
+    call.tell_and_record(first)
+    call.run(10)
+    call.switch_taps(False)
+    second = call.set("monitor")
+    call.run(10)
+    call.tell(second, call.engine.sample, in_force=True)
+    call.switch_taps(True)
+    call.run(20)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.different == report.unsettled == 0
+    assert report.equal == 3 * 30
+
+
 def test_a_matrix_that_was_never_in_force_does_not_replay(tmp_path: Path) -> None:
     """A capture whose event log says "monitor" while the coach was heard contradicts itself."""
     call = Call(tmp_path / "a", 3)
     call.set("barge")
     call.run(30)
-    call.record()
-    fact = SetMatrix(bridge=1, seats=tuple(LEGS), gains=MODES["monitor"], ramp_ms=10)
-    call.tell(fact, call.engine.sample, in_force=True)
+    call.tell_and_record(SetMatrix(bridge=1, seats=tuple(LEGS), gains=MODES["monitor"], ramp_ms=10))
     call.run(60)
     report = call.finish()
     assert not report.is_consistent

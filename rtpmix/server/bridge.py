@@ -309,12 +309,7 @@ class Bridge(Seating):
             self, Path(path), conversation_id=conversation_id, metadata=metadata or {}
         )
         self.recording = recording
-        for leg in self._legs.values():
-            recording.add_leg(leg)
-        routing = self.call.routing
-        if routing.seats:
-            now = self._board.host.sample
-            recording.matrix(now, self.number, routing, "", "recording starts", in_force=True)
+        recording.take_up(self, "recording starts")
         return recording
 
     async def close(self) -> None:

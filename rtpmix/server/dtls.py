@@ -15,7 +15,7 @@ import hashlib
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ class DtlsTerms:
     ice: IceCredentials | None = None  # answers the checks of a peer that speaks ICE
 
 
-@cache
+@lru_cache(maxsize=16)
 def _context(identity: DtlsIdentity) -> SSL.Context:
     library = openssl()
     context: SSL.Context = library.Context(library.DTLS_METHOD)

@@ -74,33 +74,25 @@ class Recording:
         """Follow a conversation that goes on in another bridge: the same capture, more legs."""
         self._bridge = bridge
         bridge.recording = self
+        self.take_up(bridge, "conversation moved")
+
+    def take_up(self, bridge: Seating, why: str) -> None:
+        """Begin to record a bridge: the routing in force, then every leg.
+
+        In this order: the media thread goes on meanwhile, and no frame may come before the routing
+        by which it was mixed.
+        """
+        routing = bridge.call.routing
+        if routing.seats:
+            fact = _routing_fact(bridge.number, routing, "", why)
+            fact |= {"in_force": True, "waiting": bridge.router.untold}
+            self._writer.event(self.number, self._board.host.sample, fact)
         for leg in bridge.legs:
             self.add_leg(leg)
-        routing, now = bridge.call.routing, self._board.host.sample
-        if routing.seats:
-            self.matrix(now, bridge.number, routing, "", "conversation moved", in_force=True)
 
-    def matrix(
-        self,
-        sample: int,
-        bridge: int,
-        routing: Routing,
-        who: str,
-        why: str,
-        *,
-        in_force: bool = False,
-    ) -> None:
-        """Note a routing that took effect at ``sample``, or that was in force already."""
-        fact = {
-            "event": "matrix",
-            "bridge": bridge,
-            "seats": list(routing.seats),
-            "gains": [list(row) for row in routing.gains],
-            "ramp_ms": routing.ramp_ms,
-            "who": who,
-            "why": why,
-            "in_force": in_force,
-        }
+    def matrix(self, sample: int, bridge: int, routing: Routing, who: str, why: str) -> None:
+        """Note a routing that took effect at ``sample``."""
+        fact = _routing_fact(bridge, routing, who, why) | {"in_force": False}
         self._writer.event(self.number, sample, fact)
 
     def leaving(self, sample: int, bridge: int, seats: tuple[int, ...]) -> None:
@@ -239,6 +231,18 @@ class Recorders:
             await recording.stop()
         if self._writer is not None:
             await self._board.off_loop(self._writer.close)
+
+
+def _routing_fact(bridge: int, routing: Routing, who: str, why: str) -> dict[str, Any]:
+    return {
+        "event": "matrix",
+        "bridge": bridge,
+        "seats": list(routing.seats),
+        "gains": [list(row) for row in routing.gains],
+        "ramp_ms": routing.ramp_ms,
+        "who": who,
+        "why": why,
+    }
 
 
 def _kebab(fact: Fact) -> str:

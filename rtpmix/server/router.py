@@ -20,7 +20,7 @@ Tell = Callable[[Change, str, int], None]
 class _Commit:
     """A routing on its way."""
 
-    __slots__ = ("change", "reached", "routing", "who")
+    __slots__ = ("change", "reached", "routing", "told", "who")
 
     def __init__(
         self, change: Change, routing: Routing, who: str, reached: asyncio.Future[int]
@@ -29,6 +29,7 @@ class _Commit:
         self.routing = routing
         self.who = who
         self.reached = reached
+        self.told = False
 
 
 class Router:
@@ -88,8 +89,14 @@ class Router:
             if not commit.reached.done():
                 commit.reached.set_result(event.at)
             return
+        commit.told = True
         self.log.append(event.at, commit.routing, who=commit.who, why=commit.change.why)
         self._tell(commit.change, commit.who, event.at)
+
+    @property
+    def untold(self) -> int:
+        """How many routings were asked for and have not been told of as in force."""
+        return sum(not commit.told for commit in self._commits.values())
 
     async def settled(self) -> None:
         """Wait until every routing asked for so far is in force."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 import rtpmix
+from rtpmix.mixer.commands import Command
 from rtpmix.recorder import Recipients, Verdict, load_key, read_capture, read_facts, verify
 from rtpmix.replay import replay
+from rtpmix.server.inline_host import InlineHost
 from rtpmix.testing import TonePhone, VirtualNet, run
 from rtpmix.testing.servers import HOST, virtual_server
 
@@ -99,6 +102,72 @@ def test_a_whole_call_replays_bit_for_bit(tmp_path: Path) -> None:
     assert report.is_consistent, report.lines
     assert report.different == 0
     assert report.equal > 500
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_recording_agrees_with_itself_though_the_media_goes_on_while_it_begins(
+    tmp_path: Path, settled: bool
+) -> None:
+    """A media thread beats between any two commands: no frame comes before its matrix."""
+    net = VirtualNet(seed=15, delay_ms=10)
+
+    async def main() -> Path:
+        agent = TonePhone("agent", host="192.0.2.10", port=5060, frequency=AGENT)
+        customer = TonePhone("customer", host="192.0.2.20", frequency=CUSTOMER)
+        async with (
+            virtual_server(net, recording_key=tmp_path / "recording.key") as server,
+            agent,
+            customer,
+        ):
+            host = server._board.host
+            assert isinstance(host, InlineHost)
+            done = asyncio.get_running_loop().create_future()
+
+            @server.on_invite
+            async def line(call: rtpmix.IncomingCall) -> None:
+                legs = [await call.answer(), await server.invite(agent.uri)]
+                bridge = await server.bridge(*legs)
+                await asyncio.sleep(1)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(host, "submit", beat_after_each(host, host.submit))
+                    changes = [
+                        asyncio.create_task(
+                            bridge.set_gain(listener=legs[0], talker=legs[1], gain_db=gain)
+                        )
+                        for gain in ([] if settled else [-6.0, -9.0, -3.0])
+                    ]
+                    await asyncio.sleep(0)
+                    recording = await bridge.record(tmp_path / "call")
+                    await asyncio.gather(*changes)
+                    await asyncio.sleep(1)
+                done.set_result((await recording.stop()).path)
+
+            await customer.call(f"sip:help@{HOST}")
+            path: Path = await done
+            customer.bye()
+            await customer.ended()
+        return path
+
+    path = run(main(), net, limit=200)
+    report = replay(path, load_key(tmp_path / "recording.key"))
+    assert report.is_consistent, report.lines
+    assert report.equal > 80
+
+
+def beat_after_each(
+    host: InlineHost, submit: Callable[[Command], None]
+) -> Callable[[Command], None]:
+    """Return a `submit` after which the media goes on at once, as its own thread may."""
+    loop = asyncio.get_running_loop()
+
+    def submit_and_beat(command: Command) -> None:
+        submit(command)
+        assert host._on_event is not None
+        for _ in range(5):  # a whole ptime and more: the beat of this bridge is among them
+            for event in host._media.beat():
+                loop.call_soon(host._on_event, event)
+
+    return submit_and_beat
 
 
 def test_a_call_in_which_parties_hang_up_one_by_one_replays_bit_for_bit(tmp_path: Path) -> None:
