@@ -12,7 +12,7 @@ replayed; they are counted apart.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,11 @@ class _Replay:
         self.spoken: dict[int, dict[int, Linear]] = defaultdict(dict)  # sample: seat: frame
         self.heard: dict[int, dict[int, tuple[bytes, int]]] = defaultdict(dict)
         self._hashes = [fact for fact in facts if fact["event"] == "heard_sha256"]
-        self._bridges = [_ReplayedBridge(*item) for item in _matrices(facts).items()]
+        moves = _moves(facts)
+        self._bridges = [
+            _ReplayedBridge(number, found, moves[number])
+            for number, found in _matrices(facts).items()
+        ]
         self._report = ReplayReport()
         # (seat, second): hash, frames; None when a frame of it could not be replayed.
         self._seconds: dict[tuple[int, int], tuple[Any, int] | None] = {}
@@ -169,8 +173,11 @@ class _Replay:
 class _ReplayedBridge:
     """The mixer's own bridge, driven by the matrix facts of one number."""
 
-    def __init__(self, number: int, facts: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, number: int, facts: list[dict[str, Any]], moves: deque[tuple[int, int]]
+    ) -> None:
         self._bridge = Bridge(number, 0)
+        self._moves = moves
         self._matrices, self._unsettled = _in_order(facts)
         self._next = 0
         self._ticked: int | None = None
@@ -178,6 +185,8 @@ class _ReplayedBridge:
     def ticks_at(self, sample: int, spoken: dict[int, Linear]) -> bool:
         """Whether the frames of this sample are of this bridge's phase."""
         self._take_in_force(sample)
+        while self._moves and self._moves[0][0] <= sample:
+            self._take_move(*self._moves.popleft())
         if self._ticked is not None and (sample - self._ticked) % FRAME:
             return False
         coming = set(self._bridge.seats)
@@ -191,11 +200,7 @@ class _ReplayedBridge:
 
     def mix(self, sample: int, spoken: dict[int, Linear]) -> dict[int, Linear | None]:
         """Return what each seat hears; None where something is in it that is not here."""
-        if self._ticked is not None:
-            # Ticks that were lost in a gap moved a ramp on all the same.
-            for tick in range(self._ticked + FRAME, sample, FRAME):
-                self._begin(tick)
-                self._advance()
+        self._miss_until(sample)
         self._begin(sample)
         self._ticked = sample
         bridge = self._bridge
@@ -211,6 +216,19 @@ class _ReplayedBridge:
                 result[seat] = heard[row] if is_whole else None
         self._advance()
         return result
+
+    def _take_move(self, sample: int, last: int) -> None:
+        """Take a new time of the ticks: after the one at ``last`` comes the one at ``sample``."""
+        if self._ticked is not None:
+            self._miss_until(last + FRAME)
+            self._ticked = sample - FRAME
+
+    def _miss_until(self, sample: int) -> None:
+        """Ticks that were lost in a gap moved a ramp on all the same."""
+        if self._ticked is not None:
+            for tick in range(self._ticked + FRAME, sample, FRAME):
+                self._begin(tick)
+                self._advance()
 
     def _mix(self, talk: NDArray[np.float64]) -> NDArray[np.float64]:
         bridge, ramp = self._bridge, self._bridge.ramp
@@ -263,6 +281,15 @@ def _matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
         bridge = int(fact.get("bridge", -1))
         if fact["event"] == "matrix" or (fact["event"] == "leaving" and bridge in found):
             found[bridge].append(fact)
+    return found
+
+
+def _moves(facts: list[dict[str, Any]]) -> dict[int, deque[tuple[int, int]]]:
+    """Return when the ticks of each bridge moved: the first tick, and the last one before."""
+    found: dict[int, deque[tuple[int, int]]] = defaultdict(deque)
+    for fact in facts:
+        if fact["event"] == "moved":
+            found[int(fact["bridge"])].append((int(fact["sample"]), int(fact["last"])))
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rtpmix.mixer.commands import (
+    BridgeMoved,
     CloseLeg,
     MatrixCommitted,
     OpenLeg,
@@ -48,6 +49,8 @@ class Call:
         self.sent: dict[int, Any] = {}
         self.number = 0
         self.is_told = False
+        self.moves = 0
+        self.places: dict[int, int] = {}  # leg -> the beat of each 20 ms in which its packets come
         self.closed: set[int] = set()
         self.noise = np.random.default_rng(seed)
         for leg, (_, codec) in LEGS.items():
@@ -111,6 +114,7 @@ class Call:
 
     def run(self, frames: int, *, loss: float = 0.0) -> None:
         for _ in range(frames):
+            arriving: list[list[tuple[int, bytes]]] = [[] for _ in range(4)]
             for leg in LEGS:
                 if leg not in self.closed and self.rng.random() >= loss:
                     codes = self.noise.integers(0, 256, 160).astype(np.uint8).tobytes()
@@ -121,21 +125,27 @@ class Call:
                         ssrc=900 + leg,
                         payload=codes,
                     )
+                    arriving[self.places.get(leg, 0)].append((leg, packet.to_bytes()))
+            self.number += 1
+            for packets in arriving:
+                for leg, datagram in packets:
                     row = self.engine.row_of(leg)
                     assert row is not None
-                    self.engine.inbox.put(row, packet.to_bytes())
-            self.engine.receive(self.engine.inbox.count)
-            self.number += 1
-            for _ in range(4):
+                    self.engine.inbox.put(row, datagram)
+                self.engine.receive(self.engine.inbox.count)
                 self.engine.tick()
                 for block in self.engine.take_blocks():
                     self.writer.put_block(block)
                 for event in self.engine.take_events():
-                    if isinstance(event, MatrixCommitted) and self.is_told:
+                    if isinstance(event, MatrixCommitted) and self.is_told and event.token:
                         self.tell(self.sent[event.token], event.at)
                     elif isinstance(event, SeatsLeaving):
                         fact = {"event": "leaving", "bridge": 1, "seats": list(event.seats)}
                         self.writer.event(1, event.at, fact)
+                    elif isinstance(event, BridgeMoved):
+                        self.moves += 1
+                        moved = {"event": "moved", "bridge": 1, "last": event.last}
+                        self.writer.event(1, event.at, moved)
 
     def close(self, leg: int) -> None:
         self.closed.add(leg)
@@ -163,6 +173,29 @@ def test_every_mode_change_replays_bit_for_bit(tmp_path: Path) -> None:
     assert report.equal > 3 * 300
     assert report.seconds_equal >= 3 * 6
     assert report.lines[0].startswith("CONSISTENT")
+
+
+@pytest.mark.parametrize(("first", "places"), [(3, {}), (3, {AGENT: 3, COACH: 1})])
+def test_a_bridge_that_moves_to_another_phase_replays_bit_for_bit(
+    tmp_path: Path, first: int, places: dict[int, int]
+) -> None:
+    """Towards an earlier tick and a later one, in the middle of ramps and of losses."""
+    call = Call(tmp_path / "a", 11)
+    call.places = places
+    for number in range(100, 100 + first):  # bridges that take the phases before
+        call.engine.submit(SetMatrix(bridge=number, seats=(), gains=()))
+    call.record()
+    call.set("monitor")
+    call.run(12)
+    while not call.moves and call.number < 200:
+        call.set(call.rng.choice(list(MODES)), ramp_ms=100)
+        call.run(1, loss=0.05)
+    call.run(60, loss=0.05)
+    report = call.finish()
+    assert call.moves == 1
+    assert report.is_consistent, report.lines
+    assert report.different == report.unrecorded == report.unsettled == 0
+    assert report.equal > 3 * 60
 
 
 @pytest.mark.parametrize("ramping", [False, True])

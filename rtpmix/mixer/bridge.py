@@ -49,6 +49,8 @@ class Bridge:
         Seat numbers in matrix order, those that are fading out included.
     gains : (seats, seats) float64 ndarray
         Q15 integers in force before the present ramp.
+    untimed
+        Seats that have no say in when the bridge is mixed, see `placing`.
     leaving
         Seats that must go at the next tick, whatever else waits.
     pending
@@ -60,6 +62,7 @@ class Bridge:
     seats: tuple[int, ...] = ()
     gains: Exact = field(default_factory=lambda: np.zeros((0, 0)))
     dtmf: frozenset[tuple[int, int]] = frozenset()  # (listener, presser)
+    untimed: frozenset[int] = frozenset()
     leaving: set[int] = field(default_factory=set)
     pending: SetMatrix | None = None
     pending_tokens: list[int] = field(default_factory=list)  # of it, and of those it replaced
@@ -94,6 +97,7 @@ class Bridge:
             self.gains = expanded(self.seats, self.gains, union)
             self.seats = union
             self.dtmf = _pairs(command)
+            self.untimed = command.untimed
             ramp_ms = command.ramp_ms
             committed, self.pending_tokens, self.pending = self.pending_tokens, [], None
         if not ramps_exactly(self.gains, targets):

@@ -140,6 +140,7 @@ class SetMatrix(Command):
     A seat that belonged to the bridge and is not listed loses its row and column.  A seat that
     belonged to another bridge moves.  A bridge exists from its first matrix to `CloseBridge`.
     ``dtmf[i][j]`` true: digits pressed by ``seats[j]`` are forwarded to ``seats[i]``.
+    ``untimed``: seats whose packets have no say in when in each 20 ms the bridge is mixed.
     """
 
     bridge: int
@@ -148,6 +149,7 @@ class SetMatrix(Command):
     dtmf: tuple[tuple[bool, ...], ...] = ()  # () forwards nothing
     ramp_ms: int = 10
     token: int = 0  # comes back in `MatrixCommitted` and `MatrixReached`
+    untimed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,14 @@ class SeatsLeaving(MixerEvent):
 
     bridge: int
     seats: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeMoved(MixerEvent):
+    """A bridge is mixed at other times: at ``at``, the tick before was at ``last``, then evenly."""
+
+    bridge: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from .gains import to_samples
 from .layout import Layout
 from .moving import taken_out
 from .packetise import Packetiser
+from .placing import Placing
 from .playout import Playout
 from .receive import Receiver
 from .recording import Copies
@@ -133,6 +134,8 @@ class Engine:
         self._watch_beats = self._playout.beats(WATCH_MS)
         self._watch = Watch(self.rows, self._playout, self._events)
         self._window_beats = self._playout.beats(WINDOW_MS)
+        self._placing = Placing(self.rows, self._board, self._playout, self._events)
+        self._board.first_phase = lambda command: self._placing.first(command, self.beat)
         self._timescale = TimeScale(self.rows, self._playout, self._decode)
 
     # ---------------------------------------------------------------------------------- in
@@ -211,6 +214,7 @@ class Engine:
         self._board.finish(phase, at)
         self._housekeeping(beat, outbox)
         self._close_freed(outbox)
+        self._placing.step(beat, phase)
         self.beat = beat + 1
         return outbox
 
@@ -379,5 +383,6 @@ class Engine:
         return {
             **figures.snapshot(self.rows),
             "bridges": len(self._board.bridges),
+            "bridges_moved": self._placing.moves,
             "beat": self.beat,
         }

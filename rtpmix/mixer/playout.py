@@ -150,11 +150,11 @@ class Playout:
         again = beat - rows.late_at[index]
         rows.late_at[index] = np.where(again >= self.phases, beat, rows.late_at[index])
         rows.latest[index] = np.maximum(rows.latest[index], transit)
-        start = self._start(index)
+        start = self.start(index)
         known = rows.transits[index]
         deeper = start - ahead * self.phases - np.where(known > -NEVER, known, NEVER).min(axis=1)
         often = (again >= self.phases) & (again <= self._events_beats)
-        needed = self._needed(index, rows.latest[index]) + self._grace > start
+        needed = self.needed(index, rows.latest[index]) + self._grace > start
         grows: NDArray[np.bool_] = (
             (often | needed) & (ahead >= -MAX_REGAIN) & (deeper <= self._max_depth)
         )
@@ -166,23 +166,33 @@ class Playout:
         rows.to_cut[at] = 0
         return grows
 
-    def _start(self, index: Numbers) -> Numbers:
+    def start(self, index: Numbers) -> Numbers:
         """Return the beats at which rows really play slot 0: on their phase."""
         origin = self._rows.origin[index]
         return origin + (self._rows.phase[index] - origin) % self.phases
 
-    def _needed(self, index: Numbers, latest: Numbers) -> Numbers:
+    def needed(self, index: Numbers, latest: Numbers) -> Numbers:
         """Return the second highest transit of the windows, the present one included."""
         known = np.column_stack([self._rows.transits[index], latest])
         needed: Numbers = np.partition(known, WINDOWS - 1, axis=1)[:, WINDOWS - 1]
         return needed
+
+    def shift(self, index: Numbers, beats: int) -> None:
+        """Let rows play ``beats`` later (negative: earlier), at the phase that this leads to.
+
+        Every row goes on with the frame that it would have played next.
+        """
+        rows = self._rows
+        begun = index[rows.origin[index] < NEVER]
+        start = self.start(begun) + beats
+        rows.origin[begun] = np.clip(rows.origin[begun], start - self.phases + 1, start)
 
     def delay_ms(self, row: int) -> float:
         """Return how long the newest packet of a row waits to be played."""
         rows = self._rows
         if rows.origin[row] == NEVER or rows.transit[row] < 0:
             return int(rows.lead[row]) * self.beat_samples / 8
-        start = int(self._start(np.array([row]))[0]) * self.beat_samples
+        start = int(self.start(np.array([row]))[0]) * self.beat_samples
         wait = start - int(rows.slot_timestamp[row]) - int(rows.transit[row])
         wait = (wait + (1 << 31)) % (1 << 32) - (1 << 31)
         return max(0, wait + int(rows.carry[row])) / 8
@@ -271,17 +281,22 @@ class Playout:
             rows.latest[:] = -NEVER
             return
         heard = np.flatnonzero((rows.latest > -NEVER) & (rows.origin < NEVER))
-        latest, start = rows.latest[heard], self._start(heard)
+        latest, start = rows.latest[heard], self.start(heard)
         rows.transits[heard, rows.windows[heard] % WINDOWS] = latest
         rows.windows[heard] += 1
         rows.latest[heard] = -NEVER
         rows.to_cut[heard] = 0
         # Only who has a frame to spare now can have one in all windows.
-        spare = start - latest - rows.lead[heard] >= self.phases + self._grace
-        at = heard[spare & (rows.windows[heard] > 1)]
+        enough = start - latest - rows.lead[heard] >= self.phases
+        at = heard[enough & (rows.windows[heard] > 1)]
         if at.size:
-            needed = self._needed(at, np.full(at.size, -NEVER))
-            excess = (self._start(at) - needed - rows.lead[at] - self._grace) // self.phases
+            needed = self.needed(at, np.full(at.size, -NEVER))
+            spare = self.start(at) - rows.lead[at]
+            excess = (spare - needed - self._grace) // self.phases
+            # Without grace where for 8 s not one packet has come later than that.
+            calm = rows.windows[at] >= WINDOWS
+            sure = (spare - rows.transits[at].max(axis=1)) // self.phases
+            excess = np.where(calm, np.maximum(excess, sure), excess)
             rows.to_cut[at] = np.maximum(excess, 0)
             self.cutting = self.cutting or bool((excess > 0).any())
         late = heard[(latest > start) & (rows.windows[heard] > 1)]
@@ -291,7 +306,7 @@ class Playout:
     def _put_in(self, at: Numbers) -> None:
         """Hold the next frame back where packets were late in two windows and did not regain it."""
         rows = self._rows
-        short = self._needed(at, np.full(at.size, -NEVER)) - self._start(at)
+        short = self.needed(at, np.full(at.size, -NEVER)) - self.start(at)
         frames = np.clip(-(-short // self.phases), 0, MAX_REGAIN)
         rows.origin[at] += frames * self.phases
         rows.stretched[at] += frames

@@ -1,11 +1,13 @@
 """Who sits where: bridges, the seats that sit in none, and when a change takes effect.
 
-Every bridge belongs to a phase of the tick, given out in turn as bridges are made. What counts is
-the order of the bridges alone, never who else is there: the presence of a leg must not show in the
-timing of another.
+Every bridge belongs to a phase of the tick: the one that `placing` chose, else they are given out
+in turn as bridges are made. Who only listens never counts in that: the presence of a supervisor
+must not show in the timing of others.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -27,6 +29,8 @@ class Switchboard:
         Seat -> the bridge whose matrix it is in, fading out included.
     freed
         Seats of `closing` that are out of every bridge: their rows can be given back.
+    first_phase
+        Chooses the phase of a bridge that a matrix makes; None: the next in turn.
     """
 
     def __init__(self, rows: Rows, phases: int, events: list[MixerEvent]) -> None:
@@ -42,6 +46,7 @@ class Switchboard:
         self._loose: list[dict[int, None]] = [{} for _ in range(phases)]  # rows, in order
         self._layouts: list[Layout | None] = [None] * phases
         self._bridges_made = 0
+        self.first_phase: Callable[[SetMatrix], int | None] = lambda command: None
 
     # ------------------------------------------------------------------------------- seats
 
@@ -100,7 +105,7 @@ class Switchboard:
             why = f"a ramp of {command.ramp_ms} ms; give 0 to {MAX_RAMP_MS}"
         if why is not None:
             return why
-        bridge = self.bridges.get(command.bridge) or self._make(command.bridge)
+        bridge = self.bridges.get(command.bridge) or self._make(command)
         bridge.closing = False
         bridge.pending = command
         bridge.pending_tokens.append(command.token)
@@ -134,12 +139,25 @@ class Switchboard:
                 return f"no seat {seat}: open it first"
         return None
 
-    def _make(self, number: int) -> Bridge:
-        phase = self._bridges_made % self.phases
-        self._bridges_made += 1
+    def _make(self, command: SetMatrix) -> Bridge:
+        number, phase = command.bridge, self.first_phase(command)
+        if phase is None:
+            phase = self._bridges_made % self.phases
+            self._bridges_made += 1
         bridge = Bridge(number, phase)
         self.bridges[number] = self._at_phase[phase][number] = bridge
         return bridge
+
+    def move(self, bridge: Bridge, phase: int) -> None:
+        """Let a bridge be mixed at another phase; a change under way goes on there."""
+        del self._at_phase[bridge.phase][bridge.number]
+        self._at_phase[phase][bridge.number] = bridge
+        if self._unsettled[bridge.phase].pop(bridge.number, None) is not None:
+            self._unsettled[phase][bridge.number] = bridge
+        self.changed(bridge.phase)
+        self.changed(phase)
+        bridge.phase = phase
+        self._rows.phase[[self._rows.of_seat[seat] for seat in bridge.seats]] = phase
 
     def _forget(self, bridge: Bridge) -> None:
         del self.bridges[bridge.number]

@@ -32,6 +32,9 @@ class MediaEvents:
         elif isinstance(event, media.SeatsLeaving):
             if (bridge_ := self._board.bridges.get(event.bridge)) is not None and bridge_.recording:
                 bridge_.recording.leaving(event.at, event.bridge, event.seats)
+        elif isinstance(event, media.BridgeMoved):
+            if (bridge_ := self._board.bridges.get(event.bridge)) is not None and bridge_.recording:
+                bridge_.recording.moved(event.at, event.bridge, event.last)
         elif isinstance(event, media.CommandRefused):
             logger.error("the mixer refused %s: %s", type(event.command).__name__, event.why)
         elif isinstance(event, media.WorkerLost):

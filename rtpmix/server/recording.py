@@ -100,6 +100,10 @@ class Recording:
         fact = {"event": "leaving", "bridge": bridge, "seats": list(seats)}
         self._writer.event(self.number, sample, fact)
 
+    def moved(self, sample: int, bridge: int, last: int) -> None:
+        """Note that a bridge was mixed at ``last``, then at ``sample``, then evenly."""
+        self._writer.event(self.number, sample, {"event": "moved", "bridge": bridge, "last": last})
+
     def fact(self, sample: int, fact: Fact, who: str) -> None:
         """Note what happened in the conversation."""
         self._writer.event(self.number, sample, {"event": _kebab(fact), "who": who} | _plain(fact))

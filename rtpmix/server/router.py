@@ -75,6 +75,7 @@ class Router:
                 dtmf=routing.dtmf,
                 ramp_ms=routing.ramp_ms,
                 token=token,
+                untimed=routing.private,
             )
         )
         return reached

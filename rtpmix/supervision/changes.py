@@ -6,7 +6,7 @@ things that only the shell can do: play, say goodbye, hang up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .policy import Dtmf, Fate, Gains, Mode, Role
 
@@ -20,13 +20,16 @@ class Routing:
     """The whole routing of the bridge, membership included, to be committed at one tick.
 
     ``gains[i][j]`` is the Q15 gain with which ``seats[i]`` hears ``seats[j]``; ``dtmf[i][j]``
-    says whether digits pressed by ``seats[j]`` go to ``seats[i]``.
+    says whether digits pressed by ``seats[j]`` go to ``seats[i]``. ``private``: supervisors whom no
+    customer may hear.
     """
 
     seats: tuple[int, ...]
     gains: Gains
     dtmf: Dtmf
     ramp_ms: int = 10
+    # Not compared: a mode without a voice is no reason for a new matrix.
+    private: frozenset[int] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ UNSUPERVISED: Audible = AUDIBLE[Mode.MONITOR]  # a monitor changes nothing for t
 
 #: Modes in which customers hear the supervisor.
 ADDRESSES_CUSTOMER = frozenset(mode for mode, rows in AUDIBLE.items() if V in rows[C])
+PRIVATE = frozenset(Mode) - ADDRESSES_CUSTOMER
 
 Gains = tuple[tuple[int, ...], ...]
 Dtmf = tuple[tuple[bool, ...], ...]

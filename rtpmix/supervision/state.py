@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import UsageError
 from . import changes
-from .policy import ADDRESSES_CUSTOMER, Fate, Mode, Party, Role, dtmf_for, gains_for
+from .policy import ADDRESSES_CUSTOMER, PRIVATE, Fate, Mode, Party, Role, dtmf_for, gains_for
 from .takeover import TAKEOVER, Input, Phase
 
 FRAME_MS = 20
@@ -83,15 +83,17 @@ class State:
     def routing(self) -> changes.Routing:
         """Return the routing that follows from the parties; silence once the call is over."""
         parties = tuple(self.parties.values())
+        private = frozenset(party.seat for party in parties if party.mode in PRIVATE)
         if self.phase is Phase.OVER:
             silent = ((0,) * len(parties),) * len(parties)
             none = ((False,) * len(parties),) * len(parties)
-            return changes.Routing(tuple(self.parties), silent, none, self.limits.ramp_ms)
+            return changes.Routing(tuple(self.parties), silent, none, self.limits.ramp_ms, private)
         return changes.Routing(
             tuple(self.parties),
             gains_for(parties, self.levels),
             dtmf_for(parties),
             self.limits.ramp_ms,
+            private,
         )
 
     # ---------------------------------------------------------------- changing

@@ -269,6 +269,7 @@ class Conversation:
                 dtmf=routing.dtmf,
                 ramp_ms=routing.ramp_ms,
                 token=token,
+                untimed=routing.private,
             )
         )
 

@@ -1,0 +1,190 @@
+"""Which phase of the tick a bridge is mixed in: the one that comes soonest after its packets.
+
+Theory of operation. Phones start when they like, so the packets of a leg come at some place of the
+20 ms, and stay there. A frame waits from there to the tick of its bridge: half a ptime on average
+where phases are dealt out, and a quarter of it for three legs where the phase is chosen. What a leg
+needs is known from the playout buffer, jitter included: the *transit* of its slowest packets.
+
+The cost of a phase is what its legs wait together, and once more what the longest waits. A bridge
+is placed when it is made, by the legs that talk already, and looked at again every few seconds. It
+moves when that saves a beat for each leg, and then rests.
+
+A move shifts the times at which frames are sent, by less than a ptime and once; no frame is lost,
+said twice or changed. Towards an *earlier* tick that is so if every leg's packet is there by then;
+else the bridge skips to a *later* one, and legs whose next packet comes before it have a frame too
+much afterwards, which `timescale` cuts out.
+
+Legs that are ``untimed`` in the matrix don't count: a supervisor who listens, or speaks to the
+agent alone, must not show in the timing of others. Phases are filled up evenly, by those that do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from .bridge import Bridge
+from .commands import BridgeMoved, MixerEvent, SetMatrix
+from .playout import Playout
+from .rows import NEVER, Kind, Numbers, Rows
+from .switchboard import Switchboard
+
+FIRST_LOOK_MS = 500  # after a bridge was made, or was last not ready: two windows of the playout
+LOOK_MS = 2000  # from one look at a bridge to the next
+REST_MS = 10_000  # after a move, and after one that was not worth it
+CROWDED = 1.25  # times the average number of legs: such a phase takes no more
+SPARE = 12  # legs that a phase may have beyond that
+
+
+class Placing:
+    """Chooses phases, and moves bridges to them."""
+
+    def __init__(
+        self, rows: Rows, board: Switchboard, playout: Playout, events: list[MixerEvent]
+    ) -> None:
+        self._rows = rows
+        self._board = board
+        self._playout = playout
+        self._events = events
+        self.phases = playout.phases
+        self._look_beats = playout.beats(LOOK_MS)
+        self._turn: deque[int] = deque()  # bridge numbers
+        self._rests: dict[int, int] = {}  # bridge -> beat until which it is left alone
+        self._loads: dict[int, tuple[int, int]] = {}  # bridge -> phase, legs that count
+        self._load = [0] * self.phases  # legs that count, by phase
+        # By the phase after whose tick it is done: bridge -> phase to go to, beats to shift.
+        self._moves: list[dict[int, tuple[int, int]]] = [{} for _ in range(self.phases)]
+        self.moves = 0  # done since the start
+
+    # ------------------------------------------------------------------------ a new bridge
+
+    def first(self, command: SetMatrix, beat: int) -> int | None:
+        """Return the phase for a bridge that this matrix makes; None: nobody can tell."""
+        number = command.bridge
+        if number not in self._rests:
+            self._turn.append(number)
+        self._rests[number] = beat + self._playout.beats(FIRST_LOOK_MS)
+        if self.phases == 1:
+            return None
+        rows = self._counting(command.seats, command.untimed)
+        needed = self._needed(rows)
+        needed = needed[needed > -NEVER]
+        if not needed.size:
+            return None
+        costs = self._costs(needed, rows.size, None)
+        best = int(np.argmin(costs))
+        return best if costs[best] < NEVER else None
+
+    # --------------------------------------------------------------------------- each beat
+
+    def step(self, beat: int, phase: int) -> None:
+        """Do the moves that are due after this beat, and look at whose turn it is."""
+        if self.phases == 1:
+            return
+        moves = self._moves[phase]
+        if moves:
+            for number, (to, shift) in moves.items():
+                self._move(number, to, shift, beat)
+            moves.clear()
+        turn = self._turn
+        for _ in range(min(len(turn), 1 + len(turn) // self._look_beats)):
+            number = turn.popleft()
+            bridge = self._board.bridges.get(number)
+            if bridge is None:
+                self._forget(number)
+                continue
+            turn.append(number)
+            if beat >= self._rests[number]:
+                self._look(bridge, beat)
+
+    def _look(self, bridge: Bridge, beat: int) -> None:
+        """Decide whether a bridge should move."""
+        number = bridge.number
+        self._rests[number] = beat + self._playout.beats(FIRST_LOOK_MS)
+        rows = self._counting(bridge.seats, bridge.untimed)
+        self._count_load(bridge, rows.size)
+        if bridge.closing or not rows.size:
+            return
+        legs, needed = rows.size, self._needed(rows)
+        heard = needed > -NEVER
+        rows, needed = rows[heard], needed[heard]
+        if not rows.size or not (self._rows.windows[rows] > 1).all():
+            return  # somebody has only begun
+        self._rests[number] = beat + self._look_beats
+        costs = self._costs(needed, legs, bridge.phase)
+        best = int(np.argmin(costs))
+        if costs[bridge.phase] - costs[best] < max(rows.size, 2):
+            return
+        self._rests[number] = beat + self._playout.beats(REST_MS)
+        earlier = (bridge.phase - best) % self.phases
+        waits = self._playout.start(rows) - needed
+        if int(waits.min()) >= earlier:
+            self._moves[bridge.phase][number] = (best, -earlier)
+        else:
+            self._moves[best][number] = (best, (best - bridge.phase) % self.phases)
+
+    def _move(self, number: int, to: int, shift: int, beat: int) -> None:
+        """Let a bridge tick at another phase; the beat just done was of the phase left or taken."""
+        bridge = self._board.bridges.get(number)
+        if bridge is None or (bridge.phase + shift) % self.phases != to:
+            return  # closed, and perhaps made anew
+        last = beat - (beat - bridge.phase) % self.phases
+        following = last + self.phases + shift
+        rows = np.array([self._rows.of_seat[seat] for seat in bridge.seats], np.int64)
+        self._playout.shift(rows, shift)
+        if following // self.phases - last // self.phases != 1:
+            self._keep_order(rows)
+        self._board.move(bridge, to)
+        self._count_load(bridge, self._loads[number][1])
+        samples = self._playout.beat_samples
+        self._events.append(BridgeMoved(following * samples, number, last * samples))
+        self.moves += 1
+
+    def _keep_order(self, rows: Numbers) -> None:
+        """Which of the two last frames is the older goes by the ptime: two ticks are in one now."""
+        held = self._rows
+        held.even_frame[rows], held.odd_frame[rows] = (
+            held.odd_frame[rows],
+            held.even_frame[rows],
+        )
+
+    # ----------------------------------------------------------------------------- figures
+
+    def _counting(self, seats: Sequence[int], untimed: frozenset[int]) -> Numbers:
+        """Return the rows of the legs that have a say."""
+        timed = [self._rows.of_seat[seat] for seat in seats if seat not in untimed]
+        rows = np.array(timed, np.int64)
+        kept: Numbers = rows[self._rows.kind[rows] == Kind.LEG]
+        return kept
+
+    def _needed(self, rows: Numbers) -> Numbers:
+        """Return the beat at which each row's slot 0 can be played at the earliest."""
+        held = self._rows
+        needed = self._playout.needed(rows, held.latest[rows])
+        # In its first window a leg has no second highest transit.
+        needed = np.where(held.windows[rows] == 0, held.latest[rows], needed)
+        known = (needed > -NEVER) & (held.origin[rows] < NEVER)
+        return np.where(known, needed + held.lead[rows], -NEVER)
+
+    def _costs(self, needed: Numbers, legs: int, present: int | None) -> Numbers:
+        """Return what the legs wait for each phase, in beats."""
+        waits = (np.arange(self.phases)[:, None] - needed) % self.phases
+        costs: Numbers = waits.sum(axis=1) + waits.max(axis=1)
+        most = (sum(self._load) + legs) * CROWDED / self.phases + SPARE
+        for phase, load in enumerate(self._load):
+            if phase != present and load + legs > max(most, legs):
+                costs[phase] = NEVER
+        return costs
+
+    def _count_load(self, bridge: Bridge, legs: int) -> None:
+        phase, before = self._loads.get(bridge.number, (0, 0))
+        self._load[phase] -= before
+        self._load[bridge.phase] += legs
+        self._loads[bridge.number] = (bridge.phase, legs)
+
+    def _forget(self, number: int) -> None:
+        phase, legs = self._loads.pop(number, (0, 0))
+        self._load[phase] -= legs
+        self._rests.pop(number, None)

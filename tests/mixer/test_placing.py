@@ -1,0 +1,176 @@
+"""Bridges are mixed soon after their packets come; a move loses, repeats and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtpmix.mixer import g711
+from rtpmix.mixer.commands import BridgeMoved
+
+PHASES = 4  # a beat is 5 ms
+
+
+def words(leg: int, frames: int) -> list[bytes]:
+    """Frames of noise, each of another sound, at a level that two of them don't clip."""
+    noise = np.random.default_rng(leg).integers(-3000, 3000, (frames, 160)).astype(np.int16)
+    # 0x7F is -0, which a mixer sends as 0.
+    return [g711.encode(frame, g711.PCMU).tobytes().replace(b"\x7f", b"\xff") for frame in noise]
+
+
+def talk(rig: Any, places: dict[int, int], said: dict[int, list[bytes]], frames: range) -> None:
+    """Let each leg's packets come before the beat of its place in each 20 ms."""
+    for frame in frames:
+        for beat in range(rig.engine.phases):
+            for leg, place in places.items():
+                if place == beat:
+                    rig.say(leg, said[leg][frame])
+            rig.beat()
+
+
+def waits(rig: Any, places: dict[int, int], listener: int) -> set[int]:
+    """Beats from each talker's packet to the tick of the listener's next packet, of late."""
+    ticks = [beat for beat, _ in rig.sent[listener][-20:]]
+    phases = rig.engine.phases
+    return {(tick - place) % phases for tick in ticks for place in places.values()}
+
+
+@pytest.mark.parametrize("first", range(PHASES))
+def test_two_legs_are_mixed_when_the_second_has_come(make_rig, first: int) -> None:
+    """Wherever the bridge was put, it ends up where nobody waits for more than they must."""
+    rig = make_rig(phases=PHASES)
+    for other in range(100, 100 + first):  # bridges made before take the phases before
+        rig.bridge(other, [])
+    places = {1: 2, 2: 3}
+    said = {leg: words(leg, 800) for leg in places}
+    for leg in places:
+        rig.open(leg)
+    rig.bridge(1, list(places))
+    talk(rig, places, said, range(800))
+    assert waits(rig, places, 1) == {0, 1}
+    assert rig.engine.rows.concealed.sum() == 0
+    assert rig.engine.rows.to_cut.sum() == 0
+    for leg in places:
+        assert rig.engine.leg_stats(leg).late == 0
+
+
+def test_a_bridge_of_legs_that_talk_already_is_placed_when_it_is_made(make_rig) -> None:
+    rig = make_rig(phases=PHASES)
+    places = {1: 1, 2: 1, 3: 1}
+    said = {leg: words(leg, 100) for leg in places}
+    for leg in places:
+        rig.open(leg)
+    talk(rig, places, said, range(20))
+    rig.bridge(1, list(places))
+    talk(rig, places, said, range(20, 100))
+    assert waits(rig, places, 1) == {0}
+    assert rig.told(BridgeMoved) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "place", "shift"),
+    [(3, 2, -1), (0, 2, -2), (1, 2, -3), (3, 0, 1)],
+)
+def test_moving_loses_repeats_and_changes_no_frame(make_rig, first, place, shift) -> None:
+    """What the listener gets is the talker's packets, byte for byte, across the move."""
+    rig = make_rig(phases=PHASES)
+    for other in range(100, 100 + first):
+        rig.bridge(other, [])
+    places = {1: place, 2: 2 if shift < 0 else first}
+    said = {leg: words(leg, 200) for leg in places}
+    for leg in places:
+        rig.open(leg)
+    rig.bridge(1, list(places), ramp_ms=0)
+    talk(rig, places, said, range(200))
+    (moved,) = rig.told(BridgeMoved)
+    assert moved.at - moved.last == 160 + 40 * shift
+    heard = rig.heard(1)
+    start = heard.index(said[2][3])
+    assert heard[start:] == said[2][3 : 3 + len(heard) - start]
+    assert len(heard) - start >= 196
+    numbers = [int.from_bytes(packet[2:4], "big") for _, packet in rig.sent[1]]
+    stamps = [int.from_bytes(packet[4:8], "big") for _, packet in rig.sent[1]]
+    assert set(np.diff(numbers).tolist()) == {1}
+    assert set(np.diff(stamps).tolist()) == {160}
+    ticks = [beat for beat, _ in rig.sent[1]][5:]  # once seated
+    assert sorted(set(np.diff(ticks).tolist()) - {PHASES}) == [PHASES + shift]
+
+
+def test_a_leg_whose_packet_comes_before_a_later_tick_loses_no_frame_and_then_its_delay(
+    make_rig,
+) -> None:
+    """Leg 1 waits a whole frame after the move; that is cut out as any delay nobody needs."""
+    rig = make_rig(phases=PHASES)
+    places = {1: 0, 2: 3, 3: 3}
+    said = {leg: words(leg, 1000) for leg in places}
+    for leg in places:
+        rig.open(leg)
+    rig.bridge(1, list(places), ramp_ms=0)  # at phase 0: legs 2 and 3 wait for a beat
+    talk(rig, places, said, range(1000))
+    assert waits(rig, places, 2) <= {0, 1, 3}
+    assert rig.engine.rows.concealed.sum() == 0
+    figures = [rig.engine.leg_stats(leg) for leg in places]
+    assert [each.late for each in figures] == [0, 0, 0]
+
+
+def test_legs_that_have_no_say_move_nothing(make_rig) -> None:
+    """A supervisor who listens must not show in the timing of others."""
+    sent = []
+    for place in (None, 0, 1):
+        rig = make_rig(phases=PHASES)
+        places = {1: 2, 2: 3}
+        said = {leg: words(leg, 300) for leg in (1, 2, 3)}
+        for leg in (1, 2, 3):
+            rig.open(leg)
+        if place is None:
+            rig.bridge(1, [1, 2])
+        else:
+            places[3] = place
+            gains = 32768 * np.array([[0, 1, 0], [1, 0, 0], [1, 1, 0]])
+            rig.bridge(1, [1, 2, 3], gains, untimed=frozenset({3}))
+        talk(rig, places, said, range(300))
+        assert len(rig.told(BridgeMoved)) == 1
+        sent.append((rig.sent[1], rig.sent[2]))
+    assert sent[0] == sent[1] == sent[2]
+
+
+def test_a_phase_does_not_fill_up_beyond_its_share(make_rig) -> None:
+    """Everybody's packets come at once: the bridges are spread all the same."""
+    rig = make_rig(phases=PHASES, capacity=256)
+    places = dict.fromkeys(range(1, 161), 1)
+    said = {leg: words(1, 300) for leg in places}
+    for leg in places:
+        rig.open(leg)
+    for number in range(40):
+        rig.bridge(number, range(4 * number + 1, 4 * number + 5))
+    for frame in range(300):
+        for beat in range(PHASES):
+            if beat == 1:
+                for leg in places:
+                    rig.say(leg, said[leg][frame])
+            rig.beat()
+    phases = np.bincount(rig.engine.rows.phase[: len(places)], minlength=PHASES)
+    assert phases.max() <= 1.25 * 40 + 12 + 4
+    assert phases[1] > 40
+
+
+def test_a_change_under_way_goes_on_at_the_new_phase(make_rig) -> None:
+    """A ramp longer than a frame, with the move in the middle, ends where it should."""
+    rig = make_rig(phases=PHASES)
+    places = {1: 2, 2: 2}
+    said = {leg: words(leg, 100) for leg in places}
+    for leg in places:
+        rig.open(leg)
+    rig.bridge(1, list(places), ramp_ms=0)
+    talk(rig, places, said, range(24))
+    for frame in range(24, 60):
+        if not rig.told(BridgeMoved):
+            level = 20_000 + 100 * frame
+            rig.bridge(1, list(places), [[0, level], [32768, 0]], ramp_ms=20)
+        talk(rig, places, said, range(frame, frame + 1))
+    assert len(rig.told(BridgeMoved)) == 1
+    last = rig.engine._board.bridges[1]
+    assert last.gains[0, 1] == level
+    assert last.settled
