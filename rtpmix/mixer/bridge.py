@@ -97,7 +97,8 @@ class Bridge:
             self.gains = expanded(self.seats, self.gains, union)
             self.seats = union
             self.dtmf = _pairs(command)
-            self.untimed = command.untimed
+            going = self.untimed - set(staying)  # without a say until they are gone
+            self.untimed = (command.untimed | going) & set(union)
             ramp_ms = command.ramp_ms
             committed, self.pending_tokens, self.pending = self.pending_tokens, [], None
         if not ramps_exactly(self.gains, targets):
@@ -136,6 +137,7 @@ class Bridge:
         gone = tuple(seat for seat in self.seats if seat not in kept)
         self.gains = expanded(self.seats, self.gains, staying)
         self.seats = staying
+        self.untimed &= kept
         self.ramp = None
         return gone
 

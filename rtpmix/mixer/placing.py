@@ -7,7 +7,7 @@ needs is known from the playout buffer, jitter included: the *transit* of its sl
 
 The cost of a phase is what its legs wait together, and once more what the longest waits. A bridge
 is placed when it is made, by the legs that talk already, and looked at again every few seconds. It
-moves when that saves a beat for each leg, and then rests.
+moves when that saves two beats of this, and then rests.
 
 A move shifts the times at which frames are sent, by less than a ptime and once; no frame is lost,
 said twice or changed. Towards an *earlier* tick that is so if every leg's packet is there by then;
@@ -52,6 +52,7 @@ class Placing:
         self._look_beats = playout.beats(LOOK_MS)
         self._turn: deque[int] = deque()  # bridge numbers
         self._rests: dict[int, int] = {}  # bridge -> beat until which it is left alone
+        self._sizes: dict[int, int] = {}  # bridge -> seats with a say, when last looked at
         self._loads: dict[int, tuple[int, int]] = {}  # bridge -> phase, legs that count
         self._load = [0] * self.phases  # legs that count, by phase
         # By the phase after whose tick it is done: bridge -> phase to go to, beats to shift.
@@ -96,7 +97,9 @@ class Placing:
                 self._forget(number)
                 continue
             turn.append(number)
-            if beat >= self._rests[number]:
+            size = len(bridge.seats) - len(bridge.untimed)
+            if beat >= self._rests[number] or size != self._sizes.get(number):
+                self._sizes[number] = size
                 self._look(bridge, beat)
 
     def _look(self, bridge: Bridge, beat: int) -> None:
@@ -104,7 +107,7 @@ class Placing:
         number = bridge.number
         self._rests[number] = beat + self._playout.beats(FIRST_LOOK_MS)
         rows = self._counting(bridge.seats, bridge.untimed)
-        self._count_load(bridge, rows.size)
+        self._count_load(number, bridge.phase, rows.size)
         if bridge.closing or not rows.size:
             return
         legs, needed = rows.size, self._needed(rows)
@@ -115,9 +118,10 @@ class Placing:
         self._rests[number] = beat + self._look_beats
         costs = self._costs(needed, legs, bridge.phase)
         best = int(np.argmin(costs))
-        if costs[bridge.phase] - costs[best] < max(rows.size, 2):
+        if costs[bridge.phase] - costs[best] < 2:
             return
         self._rests[number] = beat + self._playout.beats(REST_MS)
+        self._count_load(number, best, legs)
         earlier = (bridge.phase - best) % self.phases
         waits = self._playout.start(rows) - needed
         if int(waits.min()) >= earlier:
@@ -137,10 +141,17 @@ class Placing:
         if following // self.phases - last // self.phases != 1:
             self._keep_order(rows)
         self._board.move(bridge, to)
-        self._count_load(bridge, self._loads[number][1])
+        self._cut_what_waits(rows)
         samples = self._playout.beat_samples
         self._events.append(BridgeMoved(following * samples, number, last * samples))
         self.moves += 1
+
+    def _cut_what_waits(self, rows: Numbers) -> None:
+        """Whoever waits for a whole frame too much now is to lose it soon."""
+        needed = self._needed(rows)
+        much = (needed > -NEVER) & (self._playout.start(rows) - needed >= self.phases)
+        self._rows.to_cut[rows[much]] = 1
+        self._playout.cutting = self._playout.cutting or bool(much.any())
 
     def _keep_order(self, rows: Numbers) -> None:
         """Which of the two last frames is the older goes by the ptime: two ticks are in one now."""
@@ -178,13 +189,14 @@ class Placing:
                 costs[phase] = NEVER
         return costs
 
-    def _count_load(self, bridge: Bridge, legs: int) -> None:
-        phase, before = self._loads.get(bridge.number, (0, 0))
-        self._load[phase] -= before
-        self._load[bridge.phase] += legs
-        self._loads[bridge.number] = (bridge.phase, legs)
+    def _count_load(self, number: int, phase: int, legs: int) -> None:
+        old, before = self._loads.get(number, (0, 0))
+        self._load[old] -= before
+        self._load[phase] += legs
+        self._loads[number] = (phase, legs)
 
     def _forget(self, number: int) -> None:
         phase, legs = self._loads.pop(number, (0, 0))
         self._load[phase] -= legs
         self._rests.pop(number, None)
+        self._sizes.pop(number, None)

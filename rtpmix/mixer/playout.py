@@ -285,7 +285,9 @@ class Playout:
         rows.transits[heard, rows.windows[heard] % WINDOWS] = latest
         rows.windows[heard] += 1
         rows.latest[heard] = -NEVER
-        rows.to_cut[heard] = 0
+        # What is being cut is cut to the end where there is still so much; to begin takes grace.
+        kept = (start - latest - rows.lead[heard]) // self.phases
+        rows.to_cut[heard] = np.clip(kept, 0, rows.to_cut[heard])
         # Only who has a frame to spare now can have one in all windows.
         enough = start - latest - rows.lead[heard] >= self.phases
         at = heard[enough & (rows.windows[heard] > 1)]
@@ -297,7 +299,8 @@ class Playout:
             calm = rows.windows[at] >= WINDOWS
             sure = (spare - rows.transits[at].max(axis=1)) // self.phases
             excess = np.where(calm, np.maximum(excess, sure), excess)
-            rows.to_cut[at] = np.maximum(excess, 0)
+            kept = np.minimum(rows.to_cut[at], (spare - needed) // self.phases)
+            rows.to_cut[at] = np.maximum(np.maximum(excess, kept), 0)
             self.cutting = self.cutting or bool((excess > 0).any())
         late = heard[(latest > start) & (rows.windows[heard] > 1)]
         if late.size:
