@@ -30,7 +30,7 @@ class PhoneSession:
     ) -> None:
         self.media = media
         self.agreed: Negotiated | None = None
-        self._capabilities = Capabilities(codecs=codecs)
+        self._capabilities = Capabilities(codecs=codecs, comfort_noise=False)
         self._local = LocalMedia(
             address=media.address[0],
             port=media.address[1],
