@@ -190,8 +190,8 @@ class MediaSession:
 
     def _signalled(self, offer: bytes) -> Address | None:
         """Return where an offer says that audio comes from; None where it does not say."""
-        # What is or may be encrypted has a port of its own: handshakes and checks come there.
-        if not offer or b"a=crypto" in offer or b"a=fingerprint" in offer:
+        # For DTLS and ICE a leg has a port of its own: handshakes and checks come there.
+        if not offer or b"a=fingerprint" in offer:
             return None
         session = parse_sdp(offer)
         audio = (media for media in session.media if media.kind == "audio" and media.port)
