@@ -17,6 +17,7 @@ from benchmarks.generator import Load, generate
 from benchmarks.processes import SERVER_CORE, ServerProcess, memory_kb, pin
 from benchmarks.result import Result
 from benchmarks.rooms import PER_ROOM
+from rtpmix.rtp.srtp import SUITES
 
 MISSING_PCT = 0.1
 P99_MS = 40.0
@@ -30,7 +31,7 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--step", type=int, default=30, help="how exact the result is, in legs")
     parser.add_argument("--most", type=int, default=1500, help="legs not to exceed")
     parser.add_argument("--seconds", type=float, default=10.0, help="measured in each trial")
-    parser.add_argument("--legs-per-port", type=int, default=100, help="1: sockets for each leg")
+    add_media_options(parser)
     options = parser.parse_args(arguments)
     searches = [search(options) for _ in range(options.runs)]
     best, broken = max(searches, key=lambda found: found[0].get("legs", 0))
@@ -41,6 +42,7 @@ def run(arguments: list[str]) -> Result:
         floor=socket_floor(),
         details={
             "legs_per_port": options.legs_per_port,
+            "suite": options.suite or "none",
             "criterion": f"<{MISSING_PCT}% missing, p99<{P99_MS:g} ms",
             "held": best,
             "not_held": broken,
@@ -67,7 +69,7 @@ def search(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]
     worst: dict[str, Any] = {}
     legs, stride = options.start, 4 * step
     while True:
-        figures = trial(legs, options.seconds, options.legs_per_port)
+        figures = trial(legs, options)
         if is_held(figures):
             held, best = legs, figures
         else:
@@ -85,10 +87,25 @@ def search(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]
         legs -= legs % PER_ROOM
 
 
-def trial(legs: int, seconds: float, legs_per_port: int) -> dict[str, Any]:
+def add_media_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says how the media goes."""
+    parser.add_argument("--legs-per-port", type=int, default=100, help="1: sockets for each leg")
+    parser.add_argument(
+        "--suite", default="", choices=("", *SUITES), help="encrypt every leg (SRTP, SDES)"
+    )
+
+
+def trial(legs: int, options: argparse.Namespace) -> dict[str, Any]:
     """Load a fresh server with so many legs; return the figures."""
-    with ServerProcess(legs_per_port=legs_per_port) as server:
-        figures = generate(Load(server=server.sip, legs=legs, seconds=seconds, pid=server.pid))
+    with ServerProcess(legs_per_port=options.legs_per_port) as server:
+        load = Load(
+            server=server.sip,
+            legs=legs,
+            seconds=options.seconds,
+            pid=server.pid,
+            suite=options.suite,
+        )
+        figures = generate(load)
         figures["memory_mb"] = memory_kb(server.pid) // 1024
     print(f"density: {legs} legs: {describe(figures)}", file=sys.stderr)
     return figures

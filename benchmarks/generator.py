@@ -22,14 +22,17 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.processes import Usage, pin, usage
 from benchmarks.rooms import MARK_LIVE_S, PER_ROOM, SLOTS, Rooms
 from benchmarks.uac import Caller, CallState, LoadCall
+from rtpmix.errors import SrtpError
+from rtpmix.rtp.srtp import MasterKey, SrtpSession
 
 _SO_TIMESTAMPNS = 35
 _ANCILLARY = socket.CMSG_SPACE(16)
@@ -48,6 +51,14 @@ class Load:
     warm_up_s: float = 3.0
     calls_per_second: float = 100.0
     marker_s: float = 0.5
+    suite: str = ""  # of SRTP; "": in the clear
+
+
+class _Cipher(NamedTuple):
+    """SRTP both ways."""
+
+    seal: Callable[[bytes], bytes]
+    open: Callable[[bytes], bytes]
 
 
 class Generator:
@@ -62,10 +73,12 @@ class Generator:
         self.by_descriptor = {one.fileno(): i for i, one in enumerate(self.sockets)}
         self.sends: list[Any] = [one.send for one in self.sockets]
         self.receives = [one.recvmsg_into for one in self.sockets]
-        self.packets = [row.data for row in self.rooms.packets]
+        self.packets: list[Any] = [row.data for row in self.rooms.packets]
+        self.ciphers: dict[int, _Cipher] = {}
         for i, one in enumerate(self.sockets):
             room = 1000 + i // PER_ROOM
-            self.caller.add(f"conf-{room}", one.getsockname()[1])
+            key = MasterKey.generate(load.suite) if load.suite else None
+            self.caller.add(f"conf-{room}", one.getsockname()[1], key=key)
         self.epoll.register(self.caller.socket.fileno(), select.EPOLLIN)
         self.up = np.zeros(load.legs, bool)
         self.slots: list[list[int]] = [[] for _ in range(SLOTS)]
@@ -75,6 +88,7 @@ class Generator:
         self.markers = False
         self.next_marker = np.zeros(len(self.rooms.source))
         self.lateness: list[float] = []
+        self.forged = 0
 
     def measure(self) -> dict[str, Any]:
         """Do everything; return the figures."""
@@ -167,7 +181,10 @@ class Generator:
         rooms.write_headers(array)
         for leg in legs:
             try:
-                self.sends[leg](self.packets[leg])
+                if leg in self.ciphers:
+                    self.sends[leg](self.ciphers[leg].seal(bytes(self.packets[leg])))
+                else:
+                    self.sends[leg](self.packets[leg])
             except OSError:
                 continue  # the server has closed this port already
         for leg in array[rooms.bursting[array] > 0]:
@@ -198,6 +215,8 @@ class Generator:
                     size, ancillary, _, _ = self.receives[leg](self.views[row], _ANCILLARY)
                 except OSError:
                     continue
+                if leg in self.ciphers:
+                    size = self._open(leg, self.views[row][0], size)
                 if size != 172 or self.box[row, 1] & 0x7F:
                     continue
                 seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2][:16])
@@ -214,6 +233,16 @@ class Generator:
             if len(ready) < _BATCH:
                 return
 
+    def _open(self, leg: int, view: memoryview, size: int) -> int:
+        """Decrypt a packet where it lies; return its size, 0 when it does not authenticate."""
+        try:
+            plain = self.ciphers[leg].open(bytes(view[:size]))
+        except SrtpError:
+            self.forged += 1
+            return 0
+        view[: len(plain)] = plain
+        return len(plain)
+
     def _sip(self) -> None:
         for change in self.caller.receive():
             call = change.call
@@ -226,6 +255,13 @@ class Generator:
         one = self.sockets[call.index]
         one.connect(remote)
         self.epoll.register(one.fileno(), select.EPOLLIN)
+        if call.key is not None and call.remote_key is not None:
+            self.ciphers[call.index] = _Cipher(
+                SrtpSession.sender(call.key).protect,
+                SrtpSession.receiver(call.remote_key).unprotect,
+            )
+        elif call.key is not None:
+            raise SystemExit(f"call {call.index} was answered without a key")
         self.up[call.index] = True
         self.slots[self.rooms.slot[call.index]].append(call.index)
 
@@ -244,6 +280,7 @@ class Generator:
             "packets_missing_pct": round(100 * missing / expected, 4),
             "sequence_lost": rooms.sequence_lost,
             "duplicates": rooms.duplicates,
+            "not_authentic": self.forged,
             "audio_checked": rooms.tones_checked,
             "audio_missing_pct": round(100 * rooms.tones_missed / max(rooms.tones_checked, 1), 4),
             "markers_expected": rooms.markers_expected,

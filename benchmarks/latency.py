@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from statistics import median
 
-from benchmarks.density import trial
+from benchmarks.density import add_media_options, trial
 from benchmarks.result import Result
 
 
@@ -15,11 +15,9 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--legs", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run")
-    parser.add_argument("--legs-per-port", type=int, default=100, help="1: sockets for each leg")
+    add_media_options(parser)
     options = parser.parse_args(arguments)
-    trials = [
-        trial(options.legs, options.seconds, options.legs_per_port) for _ in range(options.runs)
-    ]
+    trials = [trial(options.legs, options) for _ in range(options.runs)]
     return Result(
         benchmark="latency",
         unit="ms, 99th percentile",
@@ -29,6 +27,7 @@ def run(arguments: list[str]) -> Result:
             "p95": median(each["p95_ms"] for each in trials),
             "legs": options.legs,
             "legs_per_port": options.legs_per_port,
+            "suite": options.suite or "none",
             "markers": sum(each["markers_found"] for each in trials),
             "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
             "server_waited_pct": median(each["server_waited_pct"] for each in trials),

@@ -13,6 +13,8 @@ from enum import Enum
 from time import monotonic
 from typing import NamedTuple
 
+from rtpmix.rtp.srtp import MasterKey
+
 Address = tuple[str, int]
 
 RETRANSMIT_S = 0.5
@@ -25,6 +27,7 @@ _TO = re.compile(rb"\r\n(?:To|t) *:([^\r]*)", re.IGNORECASE)
 _CONTACT = re.compile(rb"\r\n(?:Contact|m) *:[^<\r]*<([^>]*)>", re.IGNORECASE)
 _CONNECTION = re.compile(rb"\r\nc=IN IP4 ([\d.]+)")
 _AUDIO = re.compile(rb"\r\nm=audio (\d+)")
+_CRYPTO = re.compile(rb"\r\na=crypto:\d+ (\S+) (inline:\S+)")
 _COPIED = re.compile(rb"\r\n((?:Via|v|From|f|To|t|Call-ID|i|CSeq) *:[^\r]*)", re.IGNORECASE)
 
 
@@ -47,6 +50,8 @@ class LoadCall:
     target: bytes
     rtp_port: int
     direction: bytes = b"sendrecv"
+    key: MasterKey | None = None  # offered, where the call is to be encrypted
+    remote_key: MasterKey | None = None
     state: CallState = CallState.IDLE
     remote_rtp: Address | None = None
     to: bytes = b""
@@ -85,10 +90,16 @@ class Caller:
         self._host = host.encode()
         self._serial = os.getpid()
 
-    def add(self, user: str, rtp_port: int, direction: bytes = b"sendrecv") -> LoadCall:
-        """Return a new call, not begun."""
+    def add(
+        self,
+        user: str,
+        rtp_port: int,
+        direction: bytes = b"sendrecv",
+        key: MasterKey | None = None,
+    ) -> LoadCall:
+        """Return a new call, not begun; with a key its media is encrypted (RFC 4568)."""
         target = f"sip:{user}@{self.server[0]}:{self.server[1]}".encode()
-        call = LoadCall(len(self.calls), target, rtp_port, direction)
+        call = LoadCall(len(self.calls), target, rtp_port, direction, key)
         self.calls.append(call)
         return call
 
@@ -188,6 +199,9 @@ class Caller:
         host, port = _CONNECTION.search(data), _AUDIO.search(data)
         if host and port:
             call.remote_rtp = (host[1].decode(), int(port[1]))
+        crypto = _CRYPTO.search(data)
+        if crypto:
+            call.remote_key = MasterKey.parse_inline(crypto[1].decode(), crypto[2].decode())
         call.state, call.answered = CallState.UP, monotonic()
         return Change(call, call.state)
 
@@ -211,10 +225,20 @@ class Caller:
     def _invite_text(self, call: LoadCall) -> bytes:
         body = (
             b"v=0\r\no=load %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
-            b"m=audio %d RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
+            b"m=audio %d RTP/%s 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
             b"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\n"
-            b"a=%s\r\n" % (call.index + 1, self._host, self._host, call.rtp_port, call.direction)
+            b"a=%s\r\n"
+            % (
+                call.index + 1,
+                self._host,
+                self._host,
+                call.rtp_port,
+                b"AVP" if call.key is None else b"SAVP",
+                call.direction,
+            )
         )
+        if call.key is not None:
+            body += f"a=crypto:1 {call.key.suite.name} {call.key.inline()}\r\n".encode()
         call.to = b"<%s>" % call.target
         return self._request(b"INVITE", call, 1, branch=b"i", body=body)
 

@@ -90,6 +90,10 @@ class Config:
         The least time from a packet's arrival until it is played. The delay follows the jitter
         that a leg shows by itself; where that is known to come, this is there from the first
         packet on.
+    comfort_noise
+        True: comfort noise (RFC 3389) is offered, and a leg that agrees to it and hears nothing for
+        200 ms gets a few octets a second instead of packets. False: it is agreed to where a peer
+        offers it, and only what comes in is played.
     extended_reports
         True: every leg gets RTCP XR with voice metrics (RFC 3611). False: those legs get them whose
         peer sends XR itself.
@@ -197,6 +201,7 @@ class Config:
     key_exchange: tuple[str, ...] = ("sdes", "dtls")
     srtp_suites: tuple[str, ...] = SRTP_SUITES
     jitter_ms: int = 0
+    comfort_noise: bool = False
     extended_reports: bool = False
     media_timeout_s: float = 30.0
     users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)

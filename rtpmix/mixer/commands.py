@@ -40,6 +40,7 @@ class OpenLeg(Command):
     codec: str = "PCMU"  # "PCMU" or "PCMA"
     payload_type: int = 0
     dtmf_payload_type: int | None = None
+    noise_payload_type: int | None = None  # of RFC 3389 in place of silence; None: send packets
     ssrc: int
     first_sequence: int
     first_timestamp: int
@@ -59,6 +60,7 @@ class UpdateLeg(Command):
     codec: str = "PCMU"
     payload_type: int = 0
     dtmf_payload_type: int | None = None
+    noise_payload_type: int | None = None
     sends: bool = True
     receives: bool = True
 
@@ -304,6 +306,7 @@ class LegStats:
     clipped: int = 0  # samples limited to full scale in what this leg heard
     digits: int = 0
     jitter_ms: float = 0.0  # RFC 3550 section 6.4.1, of what we receive
+    playout_delay_ms: float = 0.0  # that the newest packet waits until it is played
     remote_lost_fraction: float = 0.0  # from the peer's last receiver report
     round_trip_ms: float | None = None
     bursts: int = 0  # of missing frames, RFC 3611 section 4.7.2

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import moving
+from .comfort import ComfortOut
 from .commands import (
     AdoptLeg,
     CloseBridge,
@@ -61,6 +62,7 @@ class Desk:
         digits: Digits,
         copies: Copies,
         reports: Reports,
+        comfort: ComfortOut,
     ) -> None:
         self._rows = rows
         self._board = board
@@ -69,6 +71,7 @@ class Desk:
         self._digits = digits
         self._copies = copies
         self._reports = reports
+        self._comfort = comfort
         self._beat = 0
         self.sources: dict[int, Source] = {}
         self.parting: set[int] = set()
@@ -138,6 +141,7 @@ class Desk:
         row = moving.put_in(self._rows, command.leg, command.state, self._beat, phases)
         if self._rows.generation != generation:
             self._board.changed_all()
+        self._comfort.agreed |= bool(self._rows.noise_payload_type[row] >= 0)
         self._reports.put_in(row, command.leg, command.state.report, self._beat)
         self._board.enter(row)
         return None
@@ -167,6 +171,10 @@ class Desk:
         rows.law[row] = LAWS[command.codec]
         rows.payload_type[row] = command.payload_type
         rows.dtmf_payload_type[row] = -1 if dtmf is None else dtmf
+        noise = command.noise_payload_type
+        rows.noise_payload_type[row] = -1 if noise is None else noise
+        rows.hush_frames[row], rows.hushed[row] = 0, False
+        self._comfort.agreed |= noise is not None
         rows.sends[row] = command.sends
         rows.receives[row] = command.receives
 
@@ -258,9 +266,11 @@ def _codec_refusal(command: OpenLeg | UpdateLeg) -> str | None:
     kinds = [command.payload_type]
     if command.dtmf_payload_type is not None:
         kinds.append(command.dtmf_payload_type)
+    if command.noise_payload_type is not None:
+        kinds.append(command.noise_payload_type)
     # 64 to 95 would be taken for RTCP on a shared port (RFC 5761 section 4).
     if any(not 0 <= kind <= 127 or 64 <= kind <= 95 for kind in kinds):
         return "a payload type outside 0-63 and 96-127"
     if len(set(kinds)) != len(kinds):
-        return "audio and telephone-event with one payload type"
+        return "audio, telephone-event and comfort noise share a payload type"
     return None

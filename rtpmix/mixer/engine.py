@@ -25,6 +25,7 @@ from ..errors import UsageError
 from . import figures, g711
 from .boxes import Inbox, Outbox
 from .bursts import count_missing
+from .comfort import ComfortIn, ComfortOut
 from .commands import (
     Command,
     CommandRefused,
@@ -107,9 +108,11 @@ class Engine:
         self._digits = Digits(self.rows, self._board, self._events)
         self._digits.now = lambda: self.sample
         self._playout = Playout(self.rows, phases)
-        self._stream = Stream(self.rows, self._playout, self._digits.take)
+        self._comfort_in = ComfortIn(self.rows, self._playout)
+        self._stream = Stream(self.rows, self._playout, self._digits.take, self._comfort_in.take)
         self._receiver = Receiver(self.rows, self.inbox, self._playout, self._stream)
         self._packetiser = Packetiser(self.rows, phases)
+        self._comfort_out = ComfortOut(self.rows, self._packetiser, self._playout)
         self._copies = Copies(self.rows, self._board, self._events)
         self._reports = Reports(
             self.rows,
@@ -128,6 +131,7 @@ class Engine:
             digits=self._digits,
             copies=self._copies,
             reports=self._reports,
+            comfort=self._comfort_out,
         )
         self._sending: list[Numbers] = [np.zeros(0, np.int64)] * phases  # places in the layout
         self._sent: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * phases
@@ -202,11 +206,16 @@ class Engine:
             self._arrange(phase, layout)
         spoken, present = self._listen(layout, beat, at)
         heard = self._mix(layout, spoken)
+        if self._comfort_out.agreed and self._comfort_out.look(layout, heard):
+            self._arrange(phase, layout)
         codes = self._encode(layout, heard)
         outbox = self._packetiser.write(phase, codes[self._sending[phase]])
         sent = self._sent[phase]
         if self._digits.saying:
             sent = self._say_digits(layout, codes, sent, outbox)
+        if self._comfort_out.agreed:
+            busy = set(self._digits.saying)
+            outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
         self._copies.take(layout, at, spoken, heard, codes, present, sent)
         legs = layout.rows[layout.legs]
         rows.timestamp_out[legs] += FRAME
@@ -227,7 +236,12 @@ class Engine:
         if layout.alaw.size:
             spoken[layout.alaw] = g711.decode(codes[layout.alaw], g711.PCMA)
         even = beat // self.phases % 2 == 0
+        comfort = self._comfort_in
+        if comfort.playing:
+            comfort.excuse(layout.rows, beat)
         conceal(self.rows, layout.rows, spoken, present, missing, idle, beat, even)
+        if comfort.playing:
+            comfort.fill(layout.rows, spoken, present, even)
         if self._playout.cutting:
             self._timescale.apply(layout.rows, spoken, present, even)
         if missing.any():
@@ -269,7 +283,7 @@ class Engine:
 
     def _arrange(self, phase: int, layout: Layout) -> None:
         """Find out who sends audio in a phase, after its layout has changed."""
-        sends = self.rows.sends[layout.rows]
+        sends = self.rows.sends[layout.rows] & ~self.rows.hushed[layout.rows]
         if self._digits.saying:
             sends &= ~np.isin(layout.rows, list(self._digits.saying))
         self._sending[phase] = np.flatnonzero(sends)
@@ -376,7 +390,8 @@ class Engine:
         return None if row is None else self._stats(row)
 
     def _stats(self, row: int) -> LegStats:
-        return figures.leg_stats(self.rows, row, self._stream, self._reports)
+        delay_ms = self._playout.delay_ms(row)
+        return figures.leg_stats(self.rows, row, self._stream, self._reports, delay_ms)
 
     def snapshot(self) -> dict[str, Any]:
         """Return counts of what is open, and sums of what the open legs counted."""

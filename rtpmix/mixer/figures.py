@@ -28,7 +28,7 @@ _SUMMED = (
 )
 
 
-def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports) -> LegStats:
+def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports, delay_ms: float) -> LegStats:
     """Return the counters of one leg since it was opened."""
     lost = int(rows.lost_before[row])
     if rows.ssrc_in[row] >= 0:
@@ -49,6 +49,7 @@ def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports) -> LegStat
         clipped=int(rows.clipped[row]),
         digits=int(rows.digits[row]),
         jitter_ms=int(rows.jitter_q4[row]) / (16 * 8),
+        playout_delay_ms=delay_ms,
         remote_lost_fraction=told.remote_lost_fraction,
         round_trip_ms=told.round_trip_ms,
         bursts=told.bursts,

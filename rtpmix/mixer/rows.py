@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 FRAME = 160  # samples of one ptime (20 ms at 8000 Hz)
 SLOTS = 16  # frames in a row's playout ring: what can wait, 320 ms
 WINDOWS = 32  # of a quarter of a second each: what the playout remembers, 8 s
+TAPS = 32  # of the filter that colours comfort noise
 CYCLE = 240  # samples: two periods of the lowest pitch
 HEADER = 12  # octets of an RTP header without CSRCs
 PACKET = HEADER + FRAME
@@ -75,6 +76,18 @@ COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "pitch": (np.int64, 0, ()),  # its period, in samples
     "step": (np.int64, 0, ()),  # from where it begins to what was played last
     "missing_run": (np.int64, 0, ()),  # frames invented in a row
+    # Comfort noise, in and out
+    "noise_since": (np.int64, NEVER, ()),  # slot from which the talker is silent
+    "noise_target": (np.int64, 0, ()),  # root mean square, in samples
+    "noise_amplitude": (np.int64, 0, ()),  # at the end of the last frame
+    "noise_taps": (np.int16, 0, (TAPS,)),
+    "noise_seed": (np.int64, 0, ()),
+    "noise_time": (np.int64, 0, ()),  # samples of noise so far
+    "noise_payload_type": (np.int64, -1, ()),  # of what we send in place of silence; -1: packets
+    "hush_frames": (np.int64, 0, ()),  # silent frames in a row
+    "hushed": (np.bool_, False, ()),  # no packets now
+    "described_at": (np.int64, -NEVER, ()),
+    "described_level": (np.int64, 0, ()),  # -dBov
     # What goes out
     "ssrc_out": (np.int64, 0, ()),
     "sequence_out": (np.int64, 0, ()),
@@ -169,6 +182,17 @@ class Rows:
     pitch: Numbers
     step: Numbers
     missing_run: Numbers
+    noise_since: Numbers
+    noise_target: Numbers
+    noise_amplitude: Numbers
+    noise_taps: NDArray[np.int16]
+    noise_seed: Numbers
+    noise_time: Numbers
+    noise_payload_type: Numbers
+    hush_frames: Numbers
+    hushed: NDArray[np.bool_]
+    described_at: Numbers
+    described_level: Numbers
     ssrc_out: Numbers
     sequence_out: Numbers
     timestamp_out: Numbers

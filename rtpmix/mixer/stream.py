@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import RtpParseError
+from ..rtp.comfort_noise import PAYLOAD_TYPE as COMFORT_NOISE
 from ..rtp.packet import RtpPacket
 from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS, signed_difference
 from . import bursts
@@ -21,12 +22,12 @@ from .rows import FRAME, NEVER, Rows
 
 MAX_DROPOUT = 3000  # RFC 3550 appendix A.1: a gap larger than this is a restart
 SEEN = 64  # packets back that we remember: older ones are no reordering
-COMFORT_NOISE = 13  # RFC 3389
 OLD_SOURCE_MS = 100  # a source silent for so long gives way to a new SSRC at once
 QUIET_FRAMES = 3  # how long one digit or comfort-noise packet excuses silence
 MAX_PAYLOAD = 8 * FRAME  # 160 ms: what a window of slots takes with room to spare
 
 TakeDigit = Callable[[int, RtpPacket], None]
+TakeNoise = Callable[[int, bytes, int, int], None]
 
 
 class Stream:
@@ -36,12 +37,17 @@ class Stream:
     ----------
     on_digit
         Gets ``(row, packet)`` for each RFC 4733 packet.
+    on_noise
+        Gets ``(row, payload, extended timestamp, beat)`` of the newest comfort noise.
     """
 
-    def __init__(self, rows: Rows, playout: Playout, on_digit: TakeDigit) -> None:
+    def __init__(
+        self, rows: Rows, playout: Playout, on_digit: TakeDigit, on_noise: TakeNoise
+    ) -> None:
         self._rows = rows
         self._playout = playout
         self._on_digit = on_digit
+        self._on_noise = on_noise
         self._doubt: dict[int, tuple[int, int]] = {}  # row -> the (SSRC, sequence) that confirms
         self._old_source_beats = playout.beats(OLD_SOURCE_MS)
         self.restarted: list[int] = []  # rows whose source began a new stream
@@ -77,6 +83,8 @@ class Stream:
             self._excuse(row, beat)
             if digit:
                 self._on_digit(row, packet)
+            elif newest:
+                self._on_noise(row, packet.payload, self._extended(row, packet), beat)
             return True
         self._place(row, packet, beat, newest)
         return True
@@ -157,7 +165,8 @@ class Stream:
         rows.seen[row] = 1
         rows.transit[row] = -1
         bursts.forget(rows, row)
-        rows.origin[row] = NEVER
+        rows.origin[row] = rows.noise_since[row] = NEVER
+        rows.noise_amplitude[row] = 0
         return True
 
     def lost_in_stream(self, row: int) -> int:
@@ -170,21 +179,26 @@ class Stream:
 
     def _place(self, row: int, packet: RtpPacket, beat: int, newest: bool) -> None:
         rows = self._rows
-        reference = int(rows.extended_timestamp[row])
-        step = signed_difference(packet.timestamp, reference, TIMESTAMP_MODULUS)
-        timestamp = reference + step
+        timestamp = self._extended(row, packet)
         if newest:
+            step = timestamp - int(rows.extended_timestamp[row])
             self._forgive_silence(row, step, timestamp, beat)
             rows.extended_timestamp[row] = timestamp
         if not self._playout.place(row, timestamp, packet.payload, beat, newest):
             rows.late[row] += 1
+
+    def _extended(self, row: int, packet: RtpPacket) -> int:
+        reference = int(self._rows.extended_timestamp[row])
+        return reference + signed_difference(packet.timestamp, reference, TIMESTAMP_MODULUS)
 
     def _forgive_silence(self, row: int, step: int, timestamp: int, beat: int) -> None:
         """A gap in time but not in sequence was the sender's silence: nothing was lost."""
         rows = self._rows
         in_sequence = int(rows.seen[row]) & 3 == 3
         if in_sequence and step > FRAME:
-            forgiven = min(int(rows.missing_run[row]), step // FRAME - 1)
+            # Silence that comfort noise announced was not counted.
+            counted = int(rows.missing_run[row]) if rows.noise_since[row] == NEVER else 0
+            forgiven = min(counted, step // FRAME - 1)
             rows.concealed[row] -= min(forgiven, int(rows.concealed[row]))
             bursts.forgive(rows, row, forgiven)
             slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME

@@ -177,7 +177,7 @@ class StreamKeys:
 class SrtpSession:
     """One direction of one SRTP stream; make it with `sender` or `receiver`."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_protect", "_session", "_unprotect")
 
     def __init__(self, key: MasterKey, ssrc_type: int, ssrc: int) -> None:
         policy = pylibsrtp.Policy(
@@ -190,6 +190,9 @@ class SrtpSession:
             self._session = pylibsrtp.Session(policy=policy)
         except pylibsrtp.Error as exc:
             raise SrtpError(f"libsrtp does not take this key: {exc}") from None
+        # Looked up once: these are called for every packet.
+        self._protect: Callable[[bytes], bytes] = self._session.protect
+        self._unprotect: Callable[[bytes], bytes] = self._session.unprotect
 
     @classmethod
     def sender(cls, key: MasterKey, *, ssrc: int | None = None) -> SrtpSession:
@@ -207,12 +210,17 @@ class SrtpSession:
 
     def protect(self, packet: bytes) -> bytes:
         """Encrypt and authenticate an RTP packet of at most `MAX_PACKET` octets."""
-        _check_size(packet, 12)
-        return _call(self._session.protect, packet)
+        if not 12 <= len(packet) <= MAX_PACKET:
+            raise _wrong_size(packet, 12)
+        try:
+            return self._protect(packet)
+        except pylibsrtp.Error as exc:
+            raise _error(exc) from None
 
     def protect_rtcp(self, packet: bytes) -> bytes:
         """Encrypt and authenticate an RTCP datagram of at most `MAX_PACKET` octets."""
-        _check_size(packet, 8)
+        if not 8 <= len(packet) <= MAX_PACKET:
+            raise _wrong_size(packet, 8)
         return _call(self._session.protect_rtcp, packet)
 
     def unprotect(self, packet: bytes) -> bytes:
@@ -222,7 +230,12 @@ class SrtpSession:
         ------
         SrtpAuthenticationError, SrtpReplayError, SrtpError
         """
-        return _call(self._session.unprotect, packet)
+        try:
+            return self._unprotect(packet)
+        except pylibsrtp.Error as exc:
+            raise _error(exc) from None
+        except ValueError:
+            raise SrtpError(f"an SRTP packet of {len(packet)} octets is too long") from None
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
         """Check and decrypt an SRTCP datagram; raises like `unprotect`."""
@@ -238,17 +251,20 @@ _ERRORS: dict[str, type[SrtpError]] = {
 }
 
 
+def _error(exc: Exception) -> SrtpError:
+    return _ERRORS.get(str(exc), SrtpError)(str(exc))
+
+
 def _call(function: Callable[[bytes], Any], packet: bytes) -> bytes:
     try:
         return bytes(function(packet))
     except pylibsrtp.Error as exc:
-        raise _ERRORS.get(str(exc), SrtpError)(str(exc)) from None
+        raise _error(exc) from None
     except ValueError:
         raise SrtpError(f"an SRTP packet of {len(packet)} octets is too long") from None
 
 
-def _check_size(packet: bytes, least: int) -> None:
-    if not least <= len(packet) <= MAX_PACKET:
-        raise UsageError(
-            f"{len(packet)} octets to protect; a packet has {least} to {MAX_PACKET} octets"
-        )
+def _wrong_size(packet: bytes, least: int) -> UsageError:
+    return UsageError(
+        f"{len(packet)} octets to protect; a packet has {least} to {MAX_PACKET} octets"
+    )

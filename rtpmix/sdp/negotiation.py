@@ -36,6 +36,7 @@ from .security import (
 )
 from .stream import (
     CLOCK_HZ,
+    COMFORT_NOISE,
     EVENTS,
     MAX_PTIME_MS,
     STATIC_PAYLOAD_TYPES,
@@ -72,6 +73,8 @@ class Capabilities:
     ptime_ms: int = 20
     dtmf: bool = True
     rtcp_mux: bool = False
+    comfort_noise: bool = True  # understood: agreed to where it is offered
+    offers_comfort_noise: bool = False
 
     def __post_init__(self) -> None:
         if not self.codecs or not set(self.codecs) <= set(STATIC_PAYLOAD_TYPES):
@@ -117,6 +120,7 @@ class Negotiated:
     rtcp_mux: bool = False
     receive_payload_type: int  # on the packets that the peer sends; nearly always the same
     receive_dtmf_payload_type: int | None = None
+    comfort_noise: bool = False  # both sides take it, as payload type 13
     slots: tuple[StreamSlot, ...] = field(default=(), repr=False)
     index: int = 0  # which m= line is the audio
     protocol: str = _PROTOCOL
@@ -190,14 +194,16 @@ def answer_offer(
     events = stream.events_payload_type if capabilities.dtmf else None
     # One DTLS handshake is for one port: RTCP belongs on it (RFC 5764 section 4.1).
     mux = (capabilities.rtcp_mux or isinstance(secured, DtlsSecured)) and stream.rtcp_mux
-    formats = [codec, *([RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else [])]
+    noise = capabilities.comfort_noise and stream.takes_noise and codec.clock_hz == CLOCK_HZ
+    formats = [codec, *([COMFORT_NOISE] if noise else [])]
+    formats += [RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else []
     protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
     path = Path.of(offer, offer.media[index])
     keys += path.stream_says(ice_of(secured), local.address, local.port)
     ptime_ms = capabilities.ptime_ms
     answers[index] = write_audio(local, said, formats, ptime_ms, mux, protocol, keys)
     agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
-    agreed = replace(agreed, protocol=protocol, secured=secured, path=path)
+    agreed = replace(agreed, protocol=protocol, secured=secured, path=path, comfort_noise=noise)
     return describe(local, answers, offer.times, path.session_says(ice_of(secured))), agreed
 
 
@@ -250,6 +256,7 @@ def accept_answer(
         agreed,
         receive_payload_type=expected.payload_type,
         receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
+        comfort_noise=ours.takes_noise and theirs.takes_noise and codec.clock_hz == CLOCK_HZ,
         protocol=media.protocol,
         secured=secured,
         path=Path.of(offer, offer.media[index]),
@@ -369,6 +376,8 @@ def _formats_to_offer(capabilities: Capabilities, previous: Negotiated | None) -
             used = previous.slots[previous.index].formats
             taken.update(int(text) for text in used if text.isascii() and text.isdigit())
     formats = [RtpMap(numbers[name], name, CLOCK_HZ) for name in names]
+    if capabilities.comfort_noise and capabilities.offers_comfort_noise:
+        formats.append(COMFORT_NOISE)
     if capabilities.dtmf:
         free = (n for n in (_USUAL_EVENTS_PAYLOAD_TYPE, *_DYNAMIC) if n not in taken)
         number = events if events is not None else next(free, None)

@@ -26,9 +26,11 @@ MAX_PTIME_MS = 1_000
 STATIC_PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8}  # RFC 3551 table 4
 EVENTS = "TELEPHONE-EVENT"  # RFC 4733 section 2.4.1; upper case as in RtpMap
 
+COMFORT_NOISE = RtpMap(13, "CN", CLOCK_HZ)  # RFC 3389 section 5.1
+
 _STATIC_RTPMAPS = {
     number: RtpMap(number, name, CLOCK_HZ) for name, number in STATIC_PAYLOAD_TYPES.items()
-}
+} | {COMFORT_NOISE.payload_type: COMFORT_NOISE}
 # RFC 5761 section 4: with the marker bit set, these read as RTCP packet types.
 RTCP_LOOKALIKES = range(64, 96)
 
@@ -73,6 +75,7 @@ class AudioStream:
 
     codecs: tuple[RtpMap, ...]  # PCMU and PCMA only, in the peer's order of preference
     events_payload_type: int | None
+    takes_noise: bool  # comfort noise, under its static number
     direction: Direction  # as it says; see also `is_black_hole`
     ptime_ms: int | None
     connection: Connection
@@ -109,6 +112,7 @@ def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStr
     return AudioStream(
         codecs=codecs,
         events_payload_type=events,
+        takes_noise=_takes_noise(media),
         direction=_read_direction(session, media),
         ptime_ms=_read_ptime(session, media),
         connection=connection,
@@ -134,6 +138,12 @@ def _read_formats(media: MediaDescription) -> tuple[tuple[RtpMap, ...], int | No
         elif mapping.encoding == EVENTS and events is None:
             events = number
     return tuple(codecs), events
+
+
+def _takes_noise(media: MediaDescription) -> bool:
+    number = COMFORT_NOISE.payload_type
+    mapping = media.rtpmaps().get(number, COMFORT_NOISE)
+    return number in media.payload_types() and mapping == COMFORT_NOISE
 
 
 def _read_direction(session: SessionDescription, media: MediaDescription) -> Direction:

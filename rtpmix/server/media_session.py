@@ -27,7 +27,7 @@ from ..sdp.negotiation import (
     make_offer,
 )
 from ..sdp.security import Encryption, Secured, Security
-from ..sdp.stream import read_audio
+from ..sdp.stream import COMFORT_NOISE, read_audio
 from ..sip.flow import Address, Flow
 from ..sip.routing import is_ip_literal
 from ..transports import SECURE
@@ -92,7 +92,9 @@ class MediaSession:
         self._config = config
         self._leg = leg
         self._identity = identity
-        self._capabilities = Capabilities(codecs=config.codecs)
+        self._capabilities = Capabilities(
+            codecs=config.codecs, offers_comfort_noise=config.comfort_noise
+        )
         self._session_id = session_id
         self._version = 0
         self._address: Address | None = None
@@ -188,8 +190,8 @@ class MediaSession:
 
     def _signalled(self, offer: bytes) -> Address | None:
         """Return where an offer says that audio comes from; None where it does not say."""
-        # What is or may be encrypted has a port of its own: handshakes and checks come there.
-        if not offer or b"a=crypto" in offer or b"a=fingerprint" in offer:
+        # For DTLS and ICE a leg has a port of its own: handshakes and checks come there.
+        if not offer or b"a=fingerprint" in offer:
             return None
         session = parse_sdp(offer)
         audio = (media for media in session.media if media.kind == "audio" and media.port)
@@ -305,6 +307,7 @@ class MediaSession:
                     codec=negotiated.codec,
                     payload_type=negotiated.payload_type,
                     dtmf_payload_type=negotiated.dtmf_payload_type,
+                    noise_payload_type=self._noise(negotiated),
                     sends=sends,
                     receives=receives,
                 )
@@ -313,6 +316,10 @@ class MediaSession:
         self._secure(before, negotiated)
         remote = negotiated.remote
         self._host.connect(self._leg, remote, negotiated.remote_rtcp, negotiated.rtcp_mux)
+
+    def _noise(self, negotiated: Negotiated) -> int | None:
+        wanted = self._config.comfort_noise and negotiated.comfort_noise
+        return COMFORT_NOISE.payload_type if wanted else None
 
     def _secure(self, before: Negotiated | None, negotiated: Negotiated) -> None:
         was = before.secured if before is not None else None
@@ -331,6 +338,7 @@ class MediaSession:
             codec=negotiated.codec,
             payload_type=negotiated.payload_type,
             dtmf_payload_type=negotiated.dtmf_payload_type,
+            noise_payload_type=self._noise(negotiated),
             ssrc=self._identity.ssrc,
             first_sequence=self._identity.first_sequence,
             first_timestamp=self._identity.first_timestamp,

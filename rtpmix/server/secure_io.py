@@ -11,8 +11,10 @@ RFC 3711; RFC 5761 section 4 (RTP and RTCP on one port)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..errors import SrtpError, UsageError
-from ..mixer.boxes import DATAGRAM, Inbox, Outbox
+from ..mixer.boxes import Inbox, Outbox
 from ..rtp.packet import is_rtcp
 from ..rtp.srtp import SrtpAuthenticationError, SrtpReplayError, StreamKeys
 from ..rtp.stun import is_stun
@@ -22,6 +24,53 @@ from .media_io import Address, MediaIO
 from .srtp_stream import SecureCounts, SrtpStream
 
 Stream = SrtpStream | DtlsStream
+
+
+class _Plan:
+    """The rows of one phase: packets in the clear as they lie, sealed ones in boxes of their own.
+
+    A sealed packet is longer than its row in the engine. Its box has just its size, so that what is
+    below sends it with the others, many in one system call.
+    """
+
+    def __init__(self, outbox: Outbox, version: int, secured: dict[int, Stream]) -> None:
+        self.box = Outbox(phase=outbox.phase, version=version)
+        self._spoilt = 0
+        self._sealed: list[tuple[int, memoryview, memoryview, Callable[[bytes], bytes]]] = []
+        for row, view in zip(outbox.rows, outbox.views, strict=True):
+            stream = secured.get(row)
+            if stream is None:
+                self._add(row, view)
+                continue
+            cipher = stream.cipher if isinstance(stream, DtlsStream) else stream
+            if cipher is not None:  # else its handshake is not done: nothing may go out
+                sealed = memoryview(bytearray(len(view) + cipher.growth))
+                self._sealed.append((row, view, sealed, cipher.protect_rtp))
+                self._add(row, sealed)
+
+    def _add(self, row: int, view: memoryview) -> None:
+        self.box.rows.append(row)
+        self.box.views.append(view)
+
+    def seal(self, counts: SecureCounts) -> list[int]:
+        """Protect every packet into its box; return the rows whose packet could not be."""
+        failed: list[int] = []
+        for row, view, sealed, protect in self._sealed:
+            try:
+                sealed[:] = protect(bytes(view))
+            except (SrtpError, UsageError):  # the key is used up, or the packet too long
+                failed.append(row)
+        counts.protected += len(self._sealed) - len(failed)
+        counts.unsent += len(failed)
+        return failed
+
+    def without(self, failed: list[int]) -> Outbox:
+        """Return the box without some rows, for one beat: in theirs lies what went out before."""
+        box = self.box
+        kept = [each for each in zip(box.rows, box.views, strict=True) if each[0] not in failed]
+        rows, views = [row for row, _ in kept], [view for _, view in kept]
+        self._spoilt -= 1  # a version of its own: nothing below may remember it as another
+        return Outbox(phase=box.phase, version=self._spoilt, rows=rows, views=views)
 
 
 class SecureIO:
@@ -40,8 +89,8 @@ class SecureIO:
         self._rows: dict[int, Stream] = {}
         self._shaking: dict[int, DtlsStream] = {}
         self._attached: dict[int, int] = {}  # leg to row, of all legs
-        self._plain: dict[int, tuple[int, Outbox]] = {}  # by phase: what is not secured
-        self._generation = 0  # of the secured rows: an outbox made before is stale
+        self._plans: dict[int, tuple[int, _Plan]] = {}  # by phase
+        self._generation = 0  # of the secured rows and keys: a plan made before is stale
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind a pair; see `MediaIO.reserve`."""
@@ -61,6 +110,7 @@ class SecureIO:
         None: in the clear.
         """
         stream = self._legs.get(leg)
+        self._generation += 1
         if isinstance(stream, SrtpStream) and isinstance(keys, StreamKeys):
             stream.change(keys)
             return
@@ -134,15 +184,18 @@ class SecureIO:
         """Decrypt one datagram where it lies; False when it does not pass."""
         view, counts = inbox.views[index], self.counts
         packet = bytes(view[: inbox.sizes[index]])
-        rtcp = bool(inbox.codes[index] & 1) or is_rtcp(packet)
-        if isinstance(stream, DtlsStream):
-            cipher = self._shake(stream, packet, alone=bool(inbox.codes[index] & 1))
+        alone = inbox.codes[index] & 1
+        if isinstance(stream, SrtpStream):
+            cipher: SrtpStream | None = stream
         else:
-            cipher = stream
+            cipher = self._shake(stream, packet, alone=bool(alone))
         if cipher is None:
             return False
         try:
-            plain = cipher.unprotect(packet, rtcp=rtcp)
+            if alone or is_rtcp(packet):
+                plain = cipher.unprotect(packet, rtcp=True)
+            else:
+                plain = cipher.unprotect_rtp(packet)
         except SrtpReplayError:
             counts.replayed += 1
         except SrtpAuthenticationError:
@@ -151,9 +204,8 @@ class SecureIO:
             counts.malformed += 1
         else:
             counts.unprotected += 1
-            size = min(len(plain), DATAGRAM)
-            view[:size] = plain[:size]
-            inbox.sizes[index] = size
+            size = inbox.sizes[index] = len(plain)  # no more than came
+            view[:size] = plain
             return True
         return False
 
@@ -176,23 +228,21 @@ class SecureIO:
         """Send everything in the outbox, secured legs' packets protected; see `MediaIO.send`."""
         if not self._rows:
             return self._io.send(outbox)
-        rows, failed = self._rows, list[int]()
-        plain = self._without_secured(outbox)
-        plain.extra.clear()
-        for row, view in zip(outbox.rows, outbox.views, strict=True):
-            stream = rows.get(row)
-            if stream is not None:
-                self._protect(stream, (row, bytes(view), False), plain, failed)
+        rows = self._rows
+        plan = self._plan(outbox)
+        failed = plan.seal(self.counts)
+        box = plan.without(failed) if failed else plan.box
+        box.extra.clear()
         for extra in outbox.extra:
             stream = rows.get(extra[0])
             if stream is None:
-                plain.extra.append(extra)
+                box.extra.append(extra)
             else:
-                self._protect(stream, extra, plain, failed)
+                self._protect(stream, extra, box, failed)
         for shaking in self._shaking.values():
             if shaking.row is not None:
-                plain.extra += [(shaking.row, each, False) for each in shaking.beat()]
-        return failed + self._io.send(plain)
+                box.extra += [(shaking.row, each, False) for each in shaking.beat()]
+        return failed + self._io.send(box)
 
     def _protect(
         self, stream: Stream, extra: tuple[int, bytes, bool], box: Outbox, failed: list[int]
@@ -211,22 +261,13 @@ class SecureIO:
             self.counts.unsent += 1
             failed.append(row)
 
-    def _without_secured(self, outbox: Outbox) -> Outbox:
-        """Return the outbox of a phase without its secured rows, made anew after a change."""
-        key = (outbox.version << 32) + self._generation
-        known = self._plain.get(outbox.phase)
+    def _plan(self, outbox: Outbox) -> _Plan:
+        """Return what to do with the rows of a phase, made anew after a change."""
+        # A handshake that is done makes keys without anybody having said so.
+        key = (outbox.version << 32) + self._generation + self.counts.handshakes
+        known = self._plans.get(outbox.phase)
         if known is not None and known[0] == key:
             return known[1]
-        kept = [
-            (row, view)
-            for row, view in zip(outbox.rows, outbox.views, strict=True)
-            if row not in self._rows
-        ]
-        box = Outbox(
-            phase=outbox.phase,
-            version=key,
-            rows=[row for row, _ in kept],
-            views=[view for _, view in kept],
-        )
-        self._plain[outbox.phase] = (key, box)
-        return box
+        plan = _Plan(outbox, key, self._rows)
+        self._plans[outbox.phase] = (key, plan)
+        return plan

@@ -33,9 +33,11 @@ class SrtpStream:
     ----------
     row
         The engine's, once it is known.
+    protect_rtp
+        Encrypts one RTP packet; another one after `change`.
     """
 
-    __slots__ = ("_former", "_keys", "_receiver", "_sender", "row")
+    __slots__ = ("_former", "_keys", "_receiver", "_sender", "protect_rtp", "row")
 
     def __init__(self, keys: StreamKeys) -> None:
         self.row: int | None = None
@@ -43,11 +45,13 @@ class SrtpStream:
         self._sender = SrtpSession.sender(keys.ours)
         self._receiver = SrtpSession.receiver(keys.theirs)
         self._former: SrtpSession | None = None
+        self.protect_rtp = self._sender.protect
 
     def change(self, keys: StreamKeys) -> None:
         """Take new keys; a direction whose key stays goes on as it was, counters and all."""
         if not _same(keys.ours, self._keys.ours):
             self._sender = SrtpSession.sender(keys.ours)
+            self.protect_rtp = self._sender.protect
         if not _same(keys.theirs, self._keys.theirs):
             # Packets under the old key are on their way until the first one under the new.
             self._former = self._receiver
@@ -57,6 +61,17 @@ class SrtpStream:
     def protect(self, packet: bytes, *, rtcp: bool) -> bytes:
         """Encrypt a packet; SrtpError or UsageError when it can't be."""
         return self._sender.protect_rtcp(packet) if rtcp else self._sender.protect(packet)
+
+    @property
+    def growth(self) -> int:
+        """Octets by which an RTP packet grows (no MKI)."""
+        return self._keys.ours.suite.rtp_tag_length
+
+    def unprotect_rtp(self, packet: bytes) -> bytes:
+        """Check and decrypt an RTP packet; SrtpError when it does not pass."""
+        if self._former is None:
+            return self._receiver.unprotect(packet)
+        return self.unprotect(packet, rtcp=False)
 
     def unprotect(self, packet: bytes, *, rtcp: bool) -> bytes:
         """Check and decrypt a packet; SrtpError when it does not pass."""

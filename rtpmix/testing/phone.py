@@ -83,6 +83,9 @@ class TonePhone:
         Whether media is encrypted (SDES), and with which SRTP suites, the best first.
     dtls
         Agree on keys by DTLS-SRTP, not by SDES.
+    comfort_noise
+        Describe silence (`be_silent`) once, with comfort noise (RFC 3389), instead of sending it,
+        where the server agrees.
     keep
         How many packets to remember at least; None remembers everything.
     seed
@@ -108,6 +111,7 @@ class TonePhone:
         encryption: Encryption = Encryption.FORBIDDEN,
         suites: tuple[str, ...] = (DEFAULT_SUITE,),
         dtls: bool = False,
+        comfort_noise: bool = False,
         keep: int | None = None,
         seed: int | str | None = None,
     ) -> None:
@@ -126,6 +130,7 @@ class TonePhone:
         self._codecs = codecs
         self._encryption, self._suites, self._dtls = encryption, suites, dtls
         self._keep = keep
+        self._comfort_noise = comfort_noise
         self._random = Random(f"phone {f'{user}@{host}' if seed is None else seed}")
         self._line = PhoneLine(
             user,
@@ -421,7 +426,8 @@ class TonePhone:
             draw = self._random.randbytes
             keys = (MasterKey.generate(suite, random_bytes=draw) for suite in self._suites)
             security = Security(policy=self._encryption, keys=tuple(keys))
-        return PhoneSession(media, self._codecs, session_id, security)
+        noise = self._comfort_noise
+        return PhoneSession(media, self._codecs, session_id, security, comfort_noise=noise)
 
     def _took_number(self, call: int) -> None:
         self._call = call

@@ -10,6 +10,8 @@ from random import Random
 import numpy as np
 
 from ..errors import RtpParseError, SrtpError
+from ..rtp.comfort_noise import PAYLOAD_TYPE as NOISE
+from ..rtp.comfort_noise import Noise
 from ..rtp.dtmf import Digit, DigitReceiver, DigitSender
 from ..rtp.packet import RtpPacket, is_rtcp
 from ..rtp.reception import ReceptionStats
@@ -39,6 +41,7 @@ _REPORT_TICKS = 250  # 5 s between RTCP compounds, RFC 3550 section 6.2
 HANDSHAKE_AGAIN_S = 0.5  # between looks whether OpenSSL repeats something
 HANDSHAKE_AFTER_S = 0.02  # more than a beat of the server's
 _PORTS_TO_TRY = 1000
+_ROOM_NOISE = Noise(40)  # what a silent phone says of its room, -40 dBov
 _NEW_STREAM = 10 * CLOCK_HZ  # a jump of the timestamp that is no pause
 
 
@@ -230,6 +233,11 @@ class PhoneMedia:
                 return
         samples = next(self.voice, None)
         if self.paused or self.held or not agreed.direction.sends:
+            self._talk_spurt = True
+            return
+        if self.silent and agreed.comfort_noise:
+            if not self._talk_spurt:
+                self._send(NOISE, self._timestamp, _ROOM_NOISE.to_bytes(), False, remote)
             self._talk_spurt = True
             return
         if self.silent or samples is None:

@@ -27,10 +27,14 @@ class PhoneSession:
         codecs: tuple[str, ...],
         session_id: int,
         security: Security = IN_THE_CLEAR,
+        *,
+        comfort_noise: bool = False,
     ) -> None:
         self.media = media
         self.agreed: Negotiated | None = None
-        self._capabilities = Capabilities(codecs=codecs)
+        self._capabilities = Capabilities(
+            codecs=codecs, comfort_noise=comfort_noise, offers_comfort_noise=comfort_noise
+        )
         self._local = LocalMedia(
             address=media.address[0],
             port=media.address[1],

@@ -427,3 +427,38 @@ def test_two_of_us_agree_with_each_other_through_random_sessions() -> None:
             assert ours.rtcp_mux is theirs.rtcp_mux
             assert ours.remote == (ends[other].address, ends[other].port)
             assert theirs.remote == (ends[asker].address, ends[asker].port)
+
+
+# ---------------------------------------------------------------------------- comfort noise
+
+NOISY = "m=audio 4000 RTP/AVP 0 8 13 101\na=rtpmap:101 telephone-event/8000"
+
+
+def test_comfort_noise_is_agreed_to_where_it_is_offered() -> None:
+    """RFC 3389 section 5.1: payload type 13 on the m= line, with or without an rtpmap."""
+    answer, agreed = answer_offer(sdp(NOISY), CAN, HERE)
+    assert agreed.comfort_noise
+    assert "m=audio 20000 RTP/AVP 0 13 101" in text(answer)
+    assert "a=rtpmap:13 CN/8000" in text(answer)
+    assert answered(NOISY + "\na=rtpmap:13 CN/8000").comfort_noise
+
+
+def test_comfort_noise_is_left_out_where_it_is_not_offered_or_not_understood() -> None:
+    answer, agreed = answer_offer(sdp(AUDIO), CAN, HERE)
+    assert not agreed.comfort_noise
+    assert "CN" not in answer.to_bytes().decode()
+    assert not answered(NOISY, can=Capabilities(comfort_noise=False)).comfort_noise
+    assert not answered(NOISY + "\na=rtpmap:13 L16/8000").comfort_noise
+
+
+@pytest.mark.parametrize(("formats", "agreed"), [("0 13", True), ("0 101", False)])
+def test_offered_comfort_noise_is_agreed_when_the_answer_takes_it(
+    formats: str, agreed: bool
+) -> None:
+    can = Capabilities(offers_comfort_noise=True)
+    offer = make_offer(can, HERE)
+    assert "m=audio 20000 RTP/AVP 0 8 13 101" in text(offer)
+    answer = sdp(f"m=audio 4000 RTP/AVP {formats}\na=rtpmap:101 telephone-event/8000")
+    found = accept_answer(offer, answer, can)
+    assert found.comfort_noise is agreed
+    assert not accept_answer(make_offer(CAN, HERE), answer, CAN).comfort_noise

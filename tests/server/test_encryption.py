@@ -279,9 +279,11 @@ def test_keys_are_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> Non
 
 
 @pytest.mark.parametrize(
-    ("phone", "shares"), [({}, True), ({"encryption": OPTIONAL}, False)], ids=["plain", "keys"]
+    ("phone", "shares"),
+    [({}, True), ({"encryption": OPTIONAL}, True), ({"encryption": OPTIONAL, "dtls": True}, False)],
+    ids=["plain", "keys", "dtls"],
 )
-def test_an_encrypted_leg_shares_its_port_with_nobody(
+def test_a_leg_whose_keys_come_by_dtls_shares_its_port_with_nobody(
     phone: dict[str, Any], shares: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that is told no remote address gives a pair of its own."""

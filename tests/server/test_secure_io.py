@@ -1,0 +1,200 @@
+"""Tests of `rtpmix.server.secure_io`, over a network that takes notes and over shared sockets."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from rtpmix.mixer.boxes import Inbox, Outbox
+from rtpmix.rtp.srtp import DEFAULT_SUITE, MasterKey, SrtpSession, StreamKeys
+from rtpmix.server.dtls import DtlsIdentity, DtlsTerms
+from rtpmix.server.media_io import Address
+from rtpmix.server.secure_io import SecureIO
+from rtpmix.server.shared_io import media_io
+
+PLAIN, SEALED, OTHER = 0, 1, 2
+
+
+class Notes:
+    """A `MediaIO` that keeps what it is told to send: row, packet."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, bytes]] = []
+        self.versions: list[int] = []
+
+    def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
+        return "192.0.2.1", 2 * leg + 2
+
+    def attach(self, leg: int, row: int) -> None:
+        return
+
+    def connect(
+        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+    ) -> None:
+        return
+
+    def release(self, leg: int) -> None:
+        return
+
+    def receive(self, inbox: Inbox) -> int:
+        return 0
+
+    def send(self, outbox: Outbox) -> list[int]:
+        self.versions.append(outbox.version)
+        self.sent = [
+            (row, bytes(view)) for row, view in zip(outbox.rows, outbox.views, strict=True)
+        ]
+        self.sent += [(row, packet) for row, packet, _ in outbox.extra]
+        return []
+
+
+def rtp(row: int, sequence: int) -> bytes:
+    head = b"\x80\x00" + sequence.to_bytes(2, "big") + (160 * sequence).to_bytes(4, "big")
+    return head + (900 + row).to_bytes(4, "big") + bytes([row]) * 160
+
+
+class Beats:
+    """Three rows of one phase over a `SecureIO`; the row says what is in its packets."""
+
+    def __init__(self) -> None:
+        self.network = Notes()
+        self.io = SecureIO(self.network)
+        self.rows = [bytearray(172) for _ in range(3)]
+        self.outbox = Outbox(rows=[0, 1, 2], views=[memoryview(row) for row in self.rows])
+        for leg in range(3):
+            self.io.attach(leg, leg)
+
+    def secure(self, leg: int, suite: str = DEFAULT_SUITE) -> SrtpSession:
+        """Give a leg keys; return what opens its packets."""
+        keys = StreamKeys(MasterKey.generate(suite), MasterKey.generate(suite))
+        self.io.secure(leg, keys)
+        return SrtpSession.receiver(keys.ours)
+
+    def beat(self, *sequences: int) -> dict[int, bytes]:
+        for row, sequence in enumerate(sequences):
+            self.rows[row][:] = rtp(row, sequence)
+        self.failed = self.io.send(self.outbox)
+        assert len({row for row, _ in self.network.sent}) == len(self.network.sent)
+        return dict(self.network.sent)
+
+
+def test_sealed_packets_go_out_among_the_others() -> None:
+    beats = Beats()
+    there = beats.secure(SEALED)
+    for n in range(3):
+        sent = beats.beat(n, n, n)
+        assert sent[PLAIN] == rtp(PLAIN, n)
+        assert sent[OTHER] == rtp(OTHER, n)
+        assert len(sent[SEALED]) == 182
+        assert there.unprotect(sent[SEALED]) == rtp(SEALED, n)
+    assert len(set(beats.network.versions)) == 1  # what is below may keep its plan
+    assert beats.io.counts.protected == 3
+
+
+def test_a_packet_that_can_not_be_sealed_is_not_sent_and_neither_is_the_one_before() -> None:
+    """libsrtp refuses a sequence number that it has protected already."""
+    beats = Beats()
+    there = {leg: beats.secure(leg) for leg in (SEALED, OTHER)}
+    before = beats.beat(1, 1, 1)
+    for spoilt in (SEALED, OTHER):
+        again = [2 + spoilt] * 3
+        again[spoilt] = 1
+        sent = beats.beat(*again)
+        assert beats.failed == [spoilt]
+        assert set(sent) == {0, 1, 2} - {spoilt}
+        assert before[spoilt] not in sent.values()
+    sent = beats.beat(9, 9, 9)
+    assert not beats.failed
+    for leg in (SEALED, OTHER):
+        assert there[leg].unprotect(sent[leg]) == rtp(leg, 9)
+    assert beats.io.counts.unsent == 2
+    assert len(set(beats.network.versions)) == 3  # each beat with one left out is its own
+
+
+def test_new_keys_of_another_suite_change_the_size() -> None:
+    beats = Beats()
+    beats.secure(SEALED)
+    assert len(beats.beat(1, 1, 1)[SEALED]) == 182
+    there = beats.secure(SEALED, "AEAD_AES_256_GCM")
+    sent = beats.beat(2, 2, 2)
+    assert len(sent[SEALED]) == 188
+    assert there.unprotect(sent[SEALED]) == rtp(SEALED, 2)
+
+
+def test_a_leg_that_is_no_longer_secured_goes_in_the_clear() -> None:
+    beats = Beats()
+    beats.secure(SEALED)
+    beats.beat(1, 1, 1)
+    beats.io.secure(SEALED, None)
+    assert beats.beat(2, 2, 2)[SEALED] == rtp(SEALED, 2)
+
+
+def test_nothing_but_the_handshake_goes_out_before_the_handshake_is_done() -> None:
+    beats = Beats()
+    identity = DtlsIdentity.generate()
+    beats.io.secure(SEALED, DtlsTerms(identity, (("sha-256", bytes(32)),), is_client=True))
+    for n in range(20):
+        sent = beats.beat(n, n, n)
+        assert set(sent) >= {PLAIN, OTHER}
+        assert sent.get(SEALED, b"\x16")[0] in range(20, 64)  # DTLS (RFC 7983 section 7)
+
+
+def test_encrypted_legs_share_a_port() -> None:
+    """Over real sockets: each peer's packets reach its row, and each gets its own."""
+    io = SecureIO(media_io("127.0.0.1", range(13480, 13500), legs_per_port=10))
+    peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    inbox = Inbox(16)
+    try:
+        ours: dict[int, SrtpSession] = {}
+        theirs: dict[int, SrtpSession] = {}
+        ports = set()
+        for leg, peer in enumerate(peers):
+            peer.bind(("127.0.0.1", 0))
+            peer.settimeout(5)
+            ports.add(io.reserve(leg, remote=peer.getsockname()))
+            keys = StreamKeys(MasterKey.generate(), MasterKey.generate())
+            ours[leg], theirs[leg] = (
+                SrtpSession.receiver(keys.ours),
+                SrtpSession.sender(keys.theirs),
+            )
+            io.attach(leg, leg)
+            io.secure(leg, keys if leg != PLAIN else None)
+            io.connect(leg, peer.getsockname(), None, False)
+        assert len(ports) == 1
+        for leg, peer in enumerate(peers):
+            packet = rtp(leg, 1)
+            peer.sendto(packet if leg == PLAIN else theirs[leg].protect(packet), *ports)
+        found: dict[int, bytes] = {}
+        while len(found) < 3:
+            for i in range(io.receive(inbox)):
+                found[inbox.codes[i] >> 1] = bytes(inbox.views[i][: inbox.sizes[i]])
+        assert found == {leg: rtp(leg, 1) for leg in range(3)}
+        views = [memoryview(bytearray(rtp(leg, 7))) for leg in range(3)]
+        assert io.send(Outbox(rows=[0, 1, 2], views=views)) == []
+        for leg, peer in enumerate(peers):
+            packet = peer.recv(2000)
+            assert (packet if leg == PLAIN else ours[leg].unprotect(packet)) == rtp(leg, 7)
+    finally:
+        for leg, peer in enumerate(peers):
+            io.release(leg)
+            peer.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 11, 12, 50, 1499, 1500, 1536])
+def test_a_datagram_of_any_size_that_is_no_srtp_is_counted_and_gone(size: int) -> None:
+    io = SecureIO(media_io("127.0.0.1", range(13480, 13500), legs_per_port=10))
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    inbox = Inbox(4)
+    try:
+        peer.bind(("127.0.0.1", 0))
+        port = io.reserve(0, remote=peer.getsockname())
+        io.attach(0, 0)
+        io.secure(0, StreamKeys(MasterKey.generate(), MasterKey.generate()))
+        io.connect(0, peer.getsockname(), None, False)
+        peer.sendto(b"\x80" * size, port)
+        while not io.counts.forged + io.counts.malformed:
+            assert io.receive(inbox) == 0
+    finally:
+        io.release(0)
+        peer.close()
