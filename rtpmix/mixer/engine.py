@@ -139,7 +139,6 @@ class Engine:
         self._watch = Watch(self.rows, self._playout, self._events)
         self._window_beats = self._playout.beats(WINDOW_MS)
         self._placing = Placing(self.rows, self._board, self._playout, self._events)
-        self._board.first_phase = lambda command: self._placing.first(command, self.beat)
         self._timescale = TimeScale(self.rows, self._playout, self._decode)
 
     # ---------------------------------------------------------------------------------- in
@@ -286,8 +285,7 @@ class Engine:
         sends = self.rows.sends[layout.rows] & ~self.rows.hushed[layout.rows]
         if self._digits.saying:
             sends &= ~np.isin(layout.rows, list(self._digits.saying))
-        self._sending[phase] = np.flatnonzero(sends)
-        self._sent[phase] = sends
+        self._sending[phase], self._sent[phase] = np.flatnonzero(sends), sends
         self._packetiser.arrange(phase, layout.rows[sends])
 
     def _say_digits(
@@ -397,7 +395,6 @@ class Engine:
         """Return counts of what is open, and sums of what the open legs counted."""
         return {
             **figures.snapshot(self.rows),
-            "bridges": len(self._board.bridges),
-            "bridges_moved": self._placing.moves,
+            **self._placing.snapshot(),
             "beat": self.beat,
         }

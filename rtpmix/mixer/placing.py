@@ -57,16 +57,18 @@ class Placing:
         self._load = [0] * self.phases  # legs that count, by phase
         # By the phase after whose tick it is done: bridge -> phase to go to, beats to shift.
         self._moves: list[dict[int, tuple[int, int]]] = [{} for _ in range(self.phases)]
+        self._beat = 0  # the next
         self.moves = 0  # done since the start
+        board.first_phase = self._first
 
     # ------------------------------------------------------------------------ a new bridge
 
-    def first(self, command: SetMatrix, beat: int) -> int | None:
+    def _first(self, command: SetMatrix) -> int | None:
         """Return the phase for a bridge that this matrix makes; None: nobody can tell."""
         number = command.bridge
         if number not in self._rests:
             self._turn.append(number)
-        self._rests[number] = beat + self._playout.beats(FIRST_LOOK_MS)
+        self._rests[number] = self._beat + self._playout.beats(FIRST_LOOK_MS)
         if self.phases == 1:
             return None
         rows = self._counting(command.seats, command.untimed)
@@ -82,6 +84,7 @@ class Placing:
 
     def step(self, beat: int, phase: int) -> None:
         """Do the moves that are due after this beat, and look at whose turn it is."""
+        self._beat = beat + 1
         if self.phases == 1:
             return
         moves = self._moves[phase]
@@ -162,6 +165,10 @@ class Placing:
         )
 
     # ----------------------------------------------------------------------------- figures
+
+    def snapshot(self) -> dict[str, int]:
+        """Return how many bridges there are, and how often one has moved."""
+        return {"bridges": len(self._board.bridges), "bridges_moved": self.moves}
 
     def _counting(self, seats: Sequence[int], untimed: frozenset[int]) -> Numbers:
         """Return the rows of the legs that have a say."""
