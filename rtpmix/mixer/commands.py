@@ -309,6 +309,7 @@ class LegStats:
     playout_delay_ms: float = 0.0  # that the newest packet waits until it is played
     remote_lost_fraction: float = 0.0  # from the peer's last receiver report
     round_trip_ms: float | None = None
+    delay_ms: float = 0.0  # that we add to what it says now: a packet's arrival to its tick, +-5
     bursts: int = 0  # of missing frames, RFC 3611 section 4.7.2
     inbound_mos: float | None = None  # of what we hear, 1 to 4.5 (ITU-T G.107)
     inbound_r_factor: float | None = None

@@ -52,6 +52,7 @@ def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports, delay_ms: 
         playout_delay_ms=delay_ms,
         remote_lost_fraction=told.remote_lost_fraction,
         round_trip_ms=told.round_trip_ms,
+        delay_ms=reports.delay_ms(row),
         bursts=told.bursts,
         inbound_mos=None if inbound is None else inbound.mos,
         inbound_r_factor=None if inbound is None else inbound.r_factor,

@@ -123,7 +123,7 @@ class Reports:
         self._events = events
         self._beat_samples = beat_samples
         self._epoch = epoch
-        self._playout_ms = delay_ms
+        self.delay_ms = delay_ms
         self._seed = seed
         self._legs: dict[int, _Leg] = {}  # by row
         self._due: list[tuple[int, int, int]] = []  # beat, row, number
@@ -160,7 +160,7 @@ class Reports:
         if leg is None:
             return Figures()
         seen = bursts.of_row(self._rows, row)
-        inbound = quality.inbound(seen, self._playout_ms(row), leg.round_trip_ms)
+        inbound = quality.inbound(seen, self.delay_ms(row), leg.round_trip_ms)
         outbound = quality.outbound(leg.remote_lost_fraction, leg.round_trip_ms, leg.metrics)
         return Figures(leg.remote_lost_fraction, leg.round_trip_ms, seen.bursts, inbound, outbound)
 
@@ -237,7 +237,7 @@ class Reports:
                     bursts.of_row(self._rows, row),
                     ssrc=int(self._rows.ssrc_in[row]),
                     lost=self._stream.lost_in_stream(row),
-                    delay_ms=self._playout_ms(row),
+                    delay_ms=self.delay_ms(row),
                     round_trip=leg.round_trip_ms,
                 )
             )

@@ -52,8 +52,9 @@ def test_two_legs_are_mixed_when_the_second_has_come(make_rig, first: int) -> No
     assert waits(rig, places, 1) == {0, 1}
     assert rig.engine.rows.concealed.sum() == 0
     assert rig.engine.rows.to_cut.sum() == 0
-    for leg in places:
+    for leg, delay in ((1, 5.0), (2, 0.0)):  # to a beat of 5 ms
         assert rig.engine.leg_stats(leg).late == 0
+        assert rig.engine.leg_stats(leg).delay_ms == delay
 
 
 def test_a_bridge_of_legs_that_talk_already_is_placed_when_it_is_made(make_rig) -> None:
