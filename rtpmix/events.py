@@ -103,8 +103,8 @@ class DigitReceived(Event):
 class LevelsMeasured(Event):
     """How loud legs of a bridge were in the 200 ms before ``sample``, and who speaks.
 
-    Told where `Bridge.measure_levels` asked for it. Levels are in dBov (RFC 6464 section 3): 0 is the
-    loudest that G.711 can say, -127 is silence.
+    Told where `Bridge.measure_levels` asked for it. Levels are in dBov (RFC 6464 section 3): 0 is
+    the loudest that G.711 can say, -127 is silence.
     """
 
     bridge: str
