@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def is_available() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-def _context(mode: str) -> object:
+def _context(mode: Literal["r", "w"]) -> Any:
     if not is_available():
         raise UsageError("G.722 needs PyAV: pip install 'rtpmix[codecs]'")
     import av
@@ -44,14 +45,14 @@ class G722Encoder:
     def __init__(self) -> None:
         from av import AudioFrame
 
-        self._context: object = _context("w")
+        self._context = _context("w")
         self._frame = AudioFrame
 
     def encode(self, frame: Linear) -> list[bytes]:
         """Return the packet of a frame of an even number of samples."""
         given = self._frame.from_ndarray(np.ascontiguousarray(frame)[None], "s16", "mono")
         given.sample_rate = RATE_HZ
-        packets = self._context.encode(given)  # type: ignore[attr-defined]
+        packets = self._context.encode(given)
         return [b"".join(bytes(packet) for packet in packets)]
 
 
@@ -61,7 +62,7 @@ class G722Decoder:
     has_concealment = False
 
     def __init__(self) -> None:
-        self._context: object = _context("r")
+        self._context = _context("r")
         from av import Packet
 
         self._packet = Packet
@@ -72,7 +73,7 @@ class G722Decoder:
 
     def decode(self, payload: bytes) -> Linear | None:
         """Return the samples of a packet: any octets are some."""
-        frames = self._context.decode(self._packet(payload))  # type: ignore[attr-defined]
+        frames = self._context.decode(self._packet(payload))
         parts = [frame.to_ndarray()[0] for frame in frames]
         return np.concatenate(parts).astype(np.int16) if parts else None
 

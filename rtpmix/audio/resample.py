@@ -39,7 +39,8 @@ def _prototype(low_hz: int, high_hz: int) -> Exact:
     cut = (stop + passed) / high_hz  # as a part of the half of the higher rate, times 2
     time = np.arange(-half, half + 1)
     taps: Exact = np.sinc(cut * time) * np.kaiser(2 * half + 1, _BETA)
-    return taps / taps.sum()
+    taps /= taps.sum()
+    return taps
 
 
 class Resampler:
@@ -148,7 +149,7 @@ class Stream:
         """Return the next stretch at the other rate; see `Resampler.process` for its length."""
         if self._filter is None:
             return samples
-        result = self._filter.process(samples[None], self._past[None])[0]
+        result: Linear = self._filter.process(samples[None], self._past[None])[0]
         self.remember(samples)
         return result
 

@@ -1,8 +1,8 @@
 """Legs that go from one engine to another: their rows, as numbers.
 
 Both engines count the same beats, so every position in time holds in the other one, too. A digit
-that is being pressed or said is not carried along; the rest of it is lost. Codecs begin anew: packets
-that waited to be decoded are lost, and a decoder needs some frames until it sounds right.
+that is being pressed or said is not carried along; the rest of it is lost. Codecs other than G.711
+begin anew: their packets that waited to be decoded are lost.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ target is the second highest of the last 32 windows' highest transits: one burst
 count, jitter and a clock that drifts do. A clean network needs no frame of delay, and gets none.
 ``lead`` is the least delay, a number of each leg.
 
-The ring keeps G.711 codes, undecoded; for legs of other codecs it is only marked (`wide`). Positions
-here are samples of 8 kHz, whatever a leg's RTP clock counts.
+The ring keeps G.711 codes, undecoded; for legs of other codecs it is only marked (see `wide`).
+Positions here are samples of 8 kHz, whatever a leg's RTP clock counts.
 """
 
 from __future__ import annotations

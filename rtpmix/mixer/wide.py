@@ -17,13 +17,13 @@ that (it then counts as played), or concealed by the codec, or by `conceal`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..audio.codecs import BY_NUMBER, NARROW_HZ, Codec
-from ..audio.coders import Encoder, decoder_of, encoder_of
+from ..audio.coders import decoder_of, encoder_of
 from ..audio.resample import Stream, resampler
 from .conceal import GIVE_UP_FRAMES
 from .layout import Layout
@@ -47,28 +47,25 @@ class Frame:
     concealed: bool = False
 
 
-@dataclass(slots=True, init=False)
 class WideLeg:
     """The coded side of one leg.
 
     Attributes
     ----------
     native : (frame,) int16 ndarray
-        This tick's frame at the codec's rate, after `WideLegs.settle`.
+        This tick's frame at the codec's rate, after `settle`.
+    now : Frame or None
+        What was decoded for this tick.
+    limiter_gain
+        Q15, of what it hears at its own rate.
+    paused
+        Whether the encoder had nothing to send, last.
     """
-
-    codec: Codec
-    fmtp: str
-    encoder: Encoder
-    native: Linear
-    limiter_gain: int  # Q15, of what it hears at its own rate
-    paused: bool  # the encoder has nothing to send
-    _waiting: dict[int, tuple[bytes, int]] = field(repr=False)  # by first sample
 
     def __init__(self, codec: Codec, fmtp: str) -> None:
         self.codec, self.fmtp = codec, fmtp
         self.encoder = encoder_of(codec, fmtp)
-        self.native = np.zeros(codec.frame, np.int16)
+        self.native: Linear = np.zeros(codec.frame, np.int16)
         self.limiter_gain, self.paused = 32768, False
         self._decoder = decoder_of(codec)
         self._ratio = codec.rate_hz // NARROW_HZ
@@ -78,9 +75,11 @@ class WideLeg:
         self._converted: dict[int, Stream] = {}  # to other rates
         self._was_native, self._last, self._gain = True, 0, UNIT_GAIN
         self._ready: Frame | None = None  # decoded before its tick
-        self.now: Frame | None = None  # of this tick
+        self.now: Frame | None = None
         self._lost = 0  # frames that the codec concealed in a row
-        self.restart()
+        self._waiting: dict[int, tuple[bytes, int]] = {}  # by first sample
+        self._pcm = np.zeros(0, np.int16)  # decoded, from `_start` to `_end`
+        self._start = self._end = 0
 
     # ------------------------------------------------------------------------------ coming in
 
@@ -90,8 +89,8 @@ class WideLeg:
 
     def restart(self) -> None:
         """Begin a timeline: what waited is of another one."""
-        self._waiting = {}
-        self._pcm = np.zeros(0, np.int16)  # decoded, from `_start` to `_end`
+        self._waiting.clear()
+        self._pcm = self._pcm[:0]
         self._start = self._end = 0
         self._ready = self.now = None
 
@@ -232,7 +231,8 @@ class WideLeg:
         fade = np.arange(count - 1, -1, -1, dtype=np.int64)
         leaning = native.astype(np.int64)
         leaning[:count] += (self._last - int(native[0])) * fade // count
-        return leaning.clip(-32768, 32767).astype(np.int16)
+        result: Linear = leaning.clip(-32768, 32767).astype(np.int16)
+        return result
 
     def at_rate(self, rate_hz: int) -> Linear:
         """Return this tick's frame at another rate than 8 kHz; once a tick and rate."""
