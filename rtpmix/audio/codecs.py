@@ -67,9 +67,10 @@ class Codec:
         return self.rate_hz * PTIME_MS // 1000
 
 
-# RFC 7587 section 7: in-band FEC and DTX are asked for; what the peer sends is folded to mono,
-# so that it may as well send mono.
-_OPUS = "useinbandfec=1;usedtx=1;stereo=0"
+# RFC 7587 section 7: error correction is asked for; what the peer sends is folded to mono, so that
+# it may as well send that. DTX is understood, but not asked for: libopus takes steady tones for
+# noise and leaves them out, and a peer's encoder would do so to ring tones and music.
+_OPUS = "useinbandfec=1;stereo=0"
 
 CODECS: Mapping[str, Codec] = {
     codec.name: codec

@@ -87,6 +87,16 @@ def unavailable(codec: Codec) -> str | None:
     return None
 
 
+def check_names(names: tuple[str, ...]) -> None:
+    """Raise a `UsageError` for what is no order of codecs, or not to be had on this machine."""
+    if isinstance(names, str) or not names or not set(names) <= CODECS.keys():
+        known = ", ".join(CODECS)
+        raise UsageError(f"codecs {names!r}: choose one or more of {known}, in a tuple")
+    for name in names:
+        if (missing := unavailable(CODECS[name])) is not None:
+            raise UsageError(missing)
+
+
 def encoder_of(codec: Codec, fmtp: str = "") -> Encoder:
     """Return a new encoder.
 

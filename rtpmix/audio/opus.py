@@ -27,6 +27,8 @@ MOST_SAMPLES = 5760  # 120 ms: the longest packet there is
 MOST_OCTETS = 1275
 BITRATE = 32_000
 COMPLEXITY = 5
+HUSH_MEAN_SQUARE = 32**2  # -60 dBov: quieter than the noise of any microphone in use
+HUSH_FRAMES = 10  # 200 ms of it before packets may stop
 EXPECTED_LOSS = 10  # per cent: how much of the bit rate goes to error correction
 
 _VOIP = 2048
@@ -107,7 +109,7 @@ class OpusEncoder:
             (_SET_COMPLEXITY, COMPLEXITY),
             (_SET_FEC, int(wishes.fec)),
             (_SET_LOSS, EXPECTED_LOSS if wishes.fec else 0),
-            (_SET_DTX, int(wishes.dtx)),
+            (_SET_DTX, 0),
         ]
         settings += [
             (_SET_MAX_BANDWIDTH, code)
@@ -115,13 +117,31 @@ class OpusEncoder:
             if wishes.playback_hz <= rate
         ][-1:]
         for request, value in settings:
-            library.opus_encoder_ctl(
-                ctypes.c_void_p(self._state), ctypes.c_int(request), ctypes.c_int32(value)
-            )
+            self._set(request, value)
+        self._dtx, self._silent = wishes.dtx, 0  # frames in a row
+
+    def _set(self, request: int, value: int) -> None:
+        self._library.opus_encoder_ctl(
+            ctypes.c_void_p(self._state), ctypes.c_int(request), ctypes.c_int32(value)
+        )
+
+    def _look_for_silence(self, samples: Linear) -> None:
+        """Let the encoder leave packets out in silence only.
+
+        Left to itself it takes a steady tone for noise, and leaves that out too.
+        """
+        exact = samples.astype(np.float64)
+        silent = float(exact @ exact) < HUSH_MEAN_SQUARE * len(samples)
+        before = self._silent > HUSH_FRAMES
+        self._silent = self._silent + 1 if silent else 0
+        if before != (self._silent > HUSH_FRAMES):
+            self._set(_SET_DTX, int(not before))
 
     def encode(self, frame: Linear) -> list[bytes]:
         """Return the packet of a frame; none where the peer need not be told of silence."""
         samples = np.ascontiguousarray(frame, np.int16)
+        if self._dtx:
+            self._look_for_silence(samples)
         size = self._library.opus_encode(
             self._state, samples.ctypes.data, len(samples), self._out, MOST_OCTETS
         )
