@@ -86,12 +86,14 @@ class MediaLoop:
         queue = self._queue
         for _ in range(len(queue)):
             self._do(queue.popleft())
-        engine, io = self.engine, self.io
+        engine, io, inbox = self.engine, self.io, self.engine.inbox
         for _ in range(MAX_READS):
-            count = io.receive(engine.inbox)
-            if not count:
+            inbox.more = True
+            count = io.receive(inbox)
+            if count:
+                engine.receive(count)
+            if not count or not inbox.more:
                 break
-            engine.receive(count)
         for row in io.send(engine.tick()):
             engine.send_failed(row)
         self.beats += 1

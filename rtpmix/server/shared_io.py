@@ -20,6 +20,9 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
 
 from ..mixer.boxes import Inbox, Outbox
 from . import mmsg
@@ -27,9 +30,10 @@ from .media_io import Address
 from .socket_io import RECEIVE_BUFFER, SocketIO
 
 WAITING = 16  # datagrams of one leg that wait for the next reads: what a stall of 0.3 s leaves
-_Names = tuple[
-    bytes | None, bytes | None, bool
-]  # of a leg's RTP and RTCP, and whether both are one
+# Of a leg's RTP and RTCP, and whether both are one
+_Names = tuple[bytes | None, bytes | None, bool]
+# What is sent, whose it is, and on which descriptor which part of it
+_Plan = tuple[mmsg.Departures, list[int], list[tuple[int, int, int]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +82,10 @@ class SharedIO:
         self._waiting: dict[int, deque[bytes]] = {}  # by code: more than one came at a time
         self._epoll = select.epoll()
         self._arrivals: tuple[Inbox, mmsg.Arrivals] | None = None
-        self._plans: dict[int, tuple[int, list[tuple[int, mmsg.Departures, list[int]]]]] = {}
+        self._plans: dict[int, tuple[int, _Plan]] = {}
+        # By row: the descriptor that sends its RTP, -1 for none, and where to.
+        self._senders = np.full(64, -1, np.int64)
+        self._targets = np.zeros((64, mmsg.SOCKADDR_IN), np.uint8)
         self._generation = 0
         self._lock = threading.Lock()  # of legs and ports, not held for packets
         self.unknown = 0  # datagrams of sources that no leg has
@@ -196,7 +203,11 @@ class SharedIO:
         rtp, rtcp, _ = known.names
         if known.row is None:
             return
+        self._make_room(known.row)
+        self._senders[known.row] = -1
         if rtp is not None:
+            self._senders[known.row] = known.port.rtp.fileno()
+            self._targets[known.row] = np.frombuffer(rtp, np.uint8)
             known.port.codes[mmsg.key_of(rtp)] = 2 * known.row
         if rtcp is not None:
             known.port.rtcp_codes[mmsg.key_of(rtcp)] = 2 * known.row + 1
@@ -209,8 +220,17 @@ class SharedIO:
         if rtcp is not None:
             known.port.rtcp_codes.pop(mmsg.key_of(rtcp), None)
         if known.row is not None:
+            self._make_room(known.row)
+            self._senders[known.row] = -1
             for code in (2 * known.row, 2 * known.row + 1):
                 self._waiting.pop(code, None)
+
+    def _make_room(self, row: int) -> None:
+        more = row + 1 - self._senders.size
+        if more > 0:
+            more = max(more, self._senders.size)
+            self._senders = np.pad(self._senders, (0, more), constant_values=-1)
+            self._targets = np.pad(self._targets, ((0, more), (0, 0)))
 
     def counts(self) -> dict[str, int]:
         """Return what is shared, and the datagrams that were thrown away."""
@@ -243,7 +263,10 @@ class SharedIO:
                 count = self._sift(inbox, count, found)
             else:
                 count += found
-        return self._plain.receive(inbox, count)
+        shared = count
+        count = self._plain.receive(inbox, count)
+        inbox.more = bool(self._waiting) or count > shared or count == inbox.capacity
+        return count
 
     def _take_waiting(self, inbox: Inbox) -> int:
         """Put the first waiting datagram of each leg into the inbox."""
@@ -284,9 +307,10 @@ class SharedIO:
 
     def send(self, outbox: Outbox) -> list[int]:
         """Send the packets of a beat; see `MediaIO.send`."""
+        departures, rows, ports = self._plan(outbox)
         failed: list[int] = []
-        for descriptor, departures, rows in self._plan(outbox):
-            failed += [rows[place] for place in departures.send(descriptor)]
+        for descriptor, first, stop in ports:
+            failed += [rows[place] for place in departures.send(descriptor, first, stop)]
         for row, packet, is_rtcp in outbox.extra:
             known = self._rows.get(row)
             if known is None:
@@ -300,24 +324,27 @@ class SharedIO:
                     failed.append(row)
         return failed + self._plain.send(outbox)
 
-    def _plan(self, outbox: Outbox) -> list[tuple[int, mmsg.Departures, list[int]]]:
+    def _plan(self, outbox: Outbox) -> _Plan:
         """Return what to send on each port for a phase, made anew only after a change."""
         key = (outbox.version << 32) + self._generation
         planned = self._plans.get(outbox.phase)
         if planned is not None and planned[0] == key:
             return planned[1]
-        by_port: dict[int, tuple[list[memoryview], list[bytes], list[int]]] = {}
-        for row, view in zip(outbox.rows, outbox.views, strict=True):
-            known = self._rows.get(row)
-            if known is not None and known.names[0] is not None:
-                group = by_port.setdefault(known.port.rtp.fileno(), ([], [], []))
-                group[0].append(view)
-                group[1].append(known.names[0])
-                group[2].append(row)
-        plan = [
-            (descriptor, mmsg.Departures(views, names), rows)
-            for descriptor, (views, names, rows) in by_port.items()
+        rows = np.array(outbox.rows, np.int64)
+        if rows.size:
+            self._make_room(int(rows.max()))
+        senders = self._senders[rows]
+        order = np.argsort(senders, kind="stable")[np.count_nonzero(senders < 0) :]
+        rows, senders = rows[order], senders[order]
+        views, starts = [outbox.views[place] for place in order.tolist()], outbox.starts
+        departures = mmsg.Departures(
+            views, self._targets[rows], None if starts is None else starts[order]
+        )
+        edges = [0, *(np.flatnonzero(np.diff(senders)) + 1).tolist(), rows.size]
+        ports = [
+            (int(senders[first]), first, stop) for first, stop in pairwise(edges) if first < stop
         ]
+        plan = (departures, rows.tolist(), ports)
         self._plans[outbox.phase] = (key, plan)
         return plan
 
