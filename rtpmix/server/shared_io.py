@@ -32,8 +32,6 @@ from .socket_io import RECEIVE_BUFFER, SocketIO
 WAITING = 16  # datagrams of one leg that wait for the next reads: what a stall of 0.3 s leaves
 # Of a leg's RTP and RTCP, and whether both are one
 _Names = tuple[bytes | None, bytes | None, bool]
-# What is sent, whose it is, and on which descriptor which part of it
-_Plan = tuple[mmsg.Departures, list[int], list[tuple[int, int, int]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +57,17 @@ class _Leg:
     peer: tuple[Address | None, Address | None, bool] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What is sent in a phase: to whom, and on which descriptor which part of it."""
+
+    version: int
+    planned: frozenset[int]  # rows that have been looked at, whether they send here or not
+    departures: mmsg.Departures
+    rows: list[int]
+    parts: list[tuple[int, int, int]]  # descriptor, first, stop
+
+
 class SharedIO:
     """Sockets of all legs of one host, shared where that can be had.
 
@@ -82,11 +91,10 @@ class SharedIO:
         self._waiting: dict[int, deque[bytes]] = {}  # by code: more than one came at a time
         self._epoll = select.epoll()
         self._arrivals: tuple[Inbox, mmsg.Arrivals] | None = None
-        self._plans: dict[int, tuple[int, _Plan]] = {}
+        self._plans: dict[int, _Plan] = {}
         # By row: the descriptor that sends its RTP, -1 for none, and where to.
         self._senders = np.full(64, -1, np.int64)
         self._targets = np.zeros((64, mmsg.SOCKADDR_IN), np.uint8)
-        self._generation = 0
         self._lock = threading.Lock()  # of legs and ports, not held for packets
         self.unknown = 0  # datagrams of sources that no leg has
         self.overrun = 0  # datagrams of a leg that sent too many at a time
@@ -199,12 +207,10 @@ class SharedIO:
         known.names = (None, None, False)
 
     def _listen(self, known: _Leg) -> None:
-        self._generation += 1
         rtp, rtcp, _ = known.names
         if known.row is None:
             return
-        self._make_room(known.row)
-        self._senders[known.row] = -1
+        self._silence(known.row)
         if rtp is not None:
             self._senders[known.row] = known.port.rtp.fileno()
             self._targets[known.row] = np.frombuffer(rtp, np.uint8)
@@ -213,17 +219,22 @@ class SharedIO:
             known.port.rtcp_codes[mmsg.key_of(rtcp)] = 2 * known.row + 1
 
     def _deafen(self, known: _Leg) -> None:
-        self._generation += 1
         rtp, rtcp, _ = known.names
         if rtp is not None:
             known.port.codes.pop(mmsg.key_of(rtp), None)
         if rtcp is not None:
             known.port.rtcp_codes.pop(mmsg.key_of(rtcp), None)
         if known.row is not None:
-            self._make_room(known.row)
-            self._senders[known.row] = -1
+            self._silence(known.row)
             for code in (2 * known.row, 2 * known.row + 1):
                 self._waiting.pop(code, None)
+
+    def _silence(self, row: int) -> None:
+        """Let nothing be sent for a row any more; plans that have it don't hold."""
+        self._make_room(row)
+        self._senders[row] = -1
+        for phase in [phase for phase, plan in self._plans.items() if row in plan.planned]:
+            del self._plans[phase]
 
     def _make_room(self, row: int) -> None:
         more = row + 1 - self._senders.size
@@ -307,10 +318,11 @@ class SharedIO:
 
     def send(self, outbox: Outbox) -> list[int]:
         """Send the packets of a beat; see `MediaIO.send`."""
-        departures, rows, ports = self._plan(outbox)
+        plan = self._plan(outbox)
         failed: list[int] = []
-        for descriptor, first, stop in ports:
-            failed += [rows[place] for place in departures.send(descriptor, first, stop)]
+        for descriptor, first, stop in plan.parts:
+            places = plan.departures.send(descriptor, first, stop)
+            failed += [plan.rows[place] for place in places]
         for row, packet, is_rtcp in outbox.extra:
             known = self._rows.get(row)
             if known is None:
@@ -326,10 +338,9 @@ class SharedIO:
 
     def _plan(self, outbox: Outbox) -> _Plan:
         """Return what to send on each port for a phase, made anew only after a change."""
-        key = (outbox.version << 32) + self._generation
-        planned = self._plans.get(outbox.phase)
-        if planned is not None and planned[0] == key:
-            return planned[1]
+        known = self._plans.get(outbox.phase)
+        if known is not None and known.version == outbox.version:
+            return known
         rows = np.array(outbox.rows, np.int64)
         if rows.size:
             self._make_room(int(rows.max()))
@@ -341,11 +352,11 @@ class SharedIO:
             views, self._targets[rows], None if starts is None else starts[order]
         )
         edges = [0, *(np.flatnonzero(np.diff(senders)) + 1).tolist(), rows.size]
-        ports = [
+        parts = [
             (int(senders[first]), first, stop) for first, stop in pairwise(edges) if first < stop
         ]
-        plan = (departures, rows.tolist(), ports)
-        self._plans[outbox.phase] = (key, plan)
+        plan = _Plan(outbox.version, frozenset(outbox.rows), departures, rows.tolist(), parts)
+        self._plans[outbox.phase] = plan
         return plan
 
 
