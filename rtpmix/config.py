@@ -101,6 +101,9 @@ class Config:
         True: comfort noise (RFC 3389) is offered, and a leg that agrees to it and hears nothing for
         200 ms gets a few octets a second instead of packets. False: it is agreed to where a peer
         offers it, and only what comes in is played.
+    soft_limiter
+        True: where talkers together pass full scale, they are turned down for who hears them and
+        come up again within a second. False: what passes full scale is clipped.
     extended_reports
         True: every leg gets RTCP XR with voice metrics (RFC 3611). False: those legs get them whose
         peer sends XR itself.
@@ -210,6 +213,7 @@ class Config:
     srtp_suites: tuple[str, ...] = SRTP_SUITES
     jitter_ms: int = 0
     comfort_noise: bool = False
+    soft_limiter: bool = False
     extended_reports: bool = False
     media_timeout_s: float = 30.0
     users: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)

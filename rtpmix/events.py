@@ -110,6 +110,21 @@ class DigitReceived(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LevelsMeasured(Event):
+    """How loud legs of a bridge were in the 200 ms before ``sample``, and who speaks.
+
+    Told where `Bridge.measure_levels` asked for it. Levels are in dBov (RFC 6464 section 3): 0 is
+    the loudest that G.711 can say, -127 is silence.
+    """
+
+    bridge: str
+    sample: int
+    legs: tuple[str, ...]
+    levels_dbov: tuple[int, ...]
+    speaking: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeChanged(Event):
     """A routing took effect at ``sample``: `gains[i][j]` is how `legs[i]` hears `legs[j]` (Q15)."""
 
