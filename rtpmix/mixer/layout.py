@@ -46,8 +46,8 @@ class Layout:
         How many of them sit in a bridge.
     positions
         Row -> its place in ``rows``.
-    legs, sending, alaw : int64 ndarray
-        Places in ``rows``: of legs, of legs that send, of rows whose law is A-law.
+    legs, alaw, limited : int64 ndarray
+        Places in ``rows``: of legs, of rows whose law is A-law, of those in bridges with a limiter.
     """
 
     rows: Numbers
@@ -57,6 +57,7 @@ class Layout:
     positions: dict[int, int]
     legs: Numbers
     alaw: Numbers
+    limited: Numbers
     sources: list[int] = field(default_factory=list)  # rows
     taps: list[int] = field(default_factory=list)
     recorded: Recorded | None = None  # filled in by whoever records
@@ -103,6 +104,7 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
     order: list[int] = []
     groups: list[Group] = []
     ramping: list[tuple[Bridge, int]] = []
+    limited: list[int] = []
     for size, members in sorted(by_size.items()):
         start = len(order)
         order.extend([row_of(seat) for bridge in members for seat in bridge.seats])
@@ -111,6 +113,9 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
             for place, bridge in enumerate(members)
             if bridge.ramp is not None
         )
+        for place, bridge in enumerate(members):
+            if bridge.limited:
+                limited.extend(range(start + place * size, start + (place + 1) * size))
         gains = np.concatenate([bridge.gains for bridge in members]).reshape(-1, size, size)
         crowd = crowd_of(gains[0]) if len(members) == 1 else None
         groups.append(Group(start, len(order), size, gains, crowd))
@@ -126,6 +131,7 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
         positions=dict(zip(order, range(len(order)), strict=True)),
         legs=np.flatnonzero(kinds == _LEG),
         alaw=np.flatnonzero(rows.law[index] == PCMA),
+        limited=np.array(limited, np.int64),
         sources=index[kinds == _SOURCE].tolist(),
         taps=index[kinds == _TAP].tolist(),
     )

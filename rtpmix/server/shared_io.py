@@ -20,12 +20,10 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
-
-import numpy as np
 
 from ..mixer.boxes import Inbox, Outbox
 from . import mmsg
+from .departing import Departing
 from .media_io import Address
 from .socket_io import RECEIVE_BUFFER, SocketIO
 
@@ -57,17 +55,6 @@ class _Leg:
     peer: tuple[Address | None, Address | None, bool] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """What is sent in a phase: to whom, and on which descriptor which part of it."""
-
-    version: int
-    planned: frozenset[int]  # rows that have been looked at, whether they send here or not
-    departures: mmsg.Departures
-    rows: list[int]
-    parts: list[tuple[int, int, int]]  # descriptor, first, stop
-
-
 class SharedIO:
     """Sockets of all legs of one host, shared where that can be had.
 
@@ -91,10 +78,7 @@ class SharedIO:
         self._waiting: dict[int, deque[bytes]] = {}  # by code: more than one came at a time
         self._epoll = select.epoll()
         self._arrivals: tuple[Inbox, mmsg.Arrivals] | None = None
-        self._plans: dict[int, _Plan] = {}
-        # By row: the descriptor that sends its RTP, -1 for none, and where to.
-        self._senders = np.full(64, -1, np.int64)
-        self._targets = np.zeros((64, mmsg.SOCKADDR_IN), np.uint8)
+        self._departing = Departing()
         self._lock = threading.Lock()  # of legs and ports, not held for packets
         self.unknown = 0  # datagrams of sources that no leg has
         self.overrun = 0  # datagrams of a leg that sent too many at a time
@@ -163,6 +147,31 @@ class SharedIO:
             known.names = (rtp, rtcp, rtcp_mux)
             self._listen(known)
 
+    def learn(
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        *,
+        hosts: frozenset[str],
+        media: bool,
+    ) -> None:
+        """See `LearningIO.learn`; on a shared port nothing is learned: its packets are others'."""
+        if leg in self._legs:
+            self.connect(leg, remote, remote_rtcp, rtcp_mux)
+            return
+        self._plain.learn(leg, remote, remote_rtcp, rtcp_mux, hosts=hosts, media=media)
+
+    @property
+    def sources(self) -> dict[int, Address]:
+        """See `LearningIO.sources`."""
+        return self._plain.sources
+
+    def take_refused(self) -> list[tuple[int, int]]:
+        """See `LearningIO.take_refused`."""
+        return self._plain.take_refused()
+
     def release(self, leg: int) -> None:
         """Give a leg's place back; see `MediaIO.release`."""
         known = self._legs.get(leg)
@@ -210,10 +219,9 @@ class SharedIO:
         rtp, rtcp, _ = known.names
         if known.row is None:
             return
-        self._silence(known.row)
+        self._departing.silence(known.row)
         if rtp is not None:
-            self._senders[known.row] = known.port.rtp.fileno()
-            self._targets[known.row] = np.frombuffer(rtp, np.uint8)
+            self._departing.speak(known.row, known.port.rtp.fileno(), rtp)
             known.port.codes[mmsg.key_of(rtp)] = 2 * known.row
         if rtcp is not None:
             known.port.rtcp_codes[mmsg.key_of(rtcp)] = 2 * known.row + 1
@@ -225,23 +233,9 @@ class SharedIO:
         if rtcp is not None:
             known.port.rtcp_codes.pop(mmsg.key_of(rtcp), None)
         if known.row is not None:
-            self._silence(known.row)
+            self._departing.silence(known.row)
             for code in (2 * known.row, 2 * known.row + 1):
                 self._waiting.pop(code, None)
-
-    def _silence(self, row: int) -> None:
-        """Let nothing be sent for a row any more; plans that have it don't hold."""
-        self._make_room(row)
-        self._senders[row] = -1
-        for phase in [phase for phase, plan in self._plans.items() if row in plan.planned]:
-            del self._plans[phase]
-
-    def _make_room(self, row: int) -> None:
-        more = row + 1 - self._senders.size
-        if more > 0:
-            more = max(more, self._senders.size)
-            self._senders = np.pad(self._senders, (0, more), constant_values=-1)
-            self._targets = np.pad(self._targets, ((0, more), (0, 0)))
 
     def counts(self) -> dict[str, int]:
         """Return what is shared, and the datagrams that were thrown away."""
@@ -318,11 +312,7 @@ class SharedIO:
 
     def send(self, outbox: Outbox) -> list[int]:
         """Send the packets of a beat; see `MediaIO.send`."""
-        plan = self._plan(outbox)
-        failed: list[int] = []
-        for descriptor, first, stop in plan.parts:
-            places = plan.departures.send(descriptor, first, stop)
-            failed += [plan.rows[place] for place in places]
+        failed = self._departing.send(outbox)
         for row, packet, is_rtcp in outbox.extra:
             known = self._rows.get(row)
             if known is None:
@@ -335,29 +325,6 @@ class SharedIO:
                 except OSError:
                     failed.append(row)
         return failed + self._plain.send(outbox)
-
-    def _plan(self, outbox: Outbox) -> _Plan:
-        """Return what to send on each port for a phase, made anew only after a change."""
-        known = self._plans.get(outbox.phase)
-        if known is not None and known.version == outbox.version:
-            return known
-        rows = np.array(outbox.rows, np.int64)
-        if rows.size:
-            self._make_room(int(rows.max()))
-        senders = self._senders[rows]
-        order = np.argsort(senders, kind="stable")[np.count_nonzero(senders < 0) :]
-        rows, senders = rows[order], senders[order]
-        views, starts = [outbox.views[place] for place in order.tolist()], outbox.starts
-        departures = mmsg.Departures(
-            views, self._targets[rows], None if starts is None else starts[order]
-        )
-        edges = [0, *(np.flatnonzero(np.diff(senders)) + 1).tolist(), rows.size]
-        parts = [
-            (int(senders[first]), first, stop) for first, stop in pairwise(edges) if first < stop
-        ]
-        plan = _Plan(outbox.version, frozenset(outbox.rows), departures, rows.tolist(), parts)
-        self._plans[outbox.phase] = plan
-        return plan
 
 
 def _name(remote: Address) -> bytes | None:
