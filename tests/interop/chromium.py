@@ -9,13 +9,15 @@ import asyncio
 import contextlib
 import json
 import wave
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from rtpmix.testing.audio import CLOCK_HZ, tone
-from tests.interop import processes
+import numpy as np
+
+from rtpmix.testing.audio import CLOCK_HZ, Samples, tone, tones_heard
+from tests.interop import hearing, processes
 from tests.interop.news import News
 
 VOICE_SECONDS = 60.0  # Chromium begins again at the end
@@ -34,16 +36,15 @@ class Site:
     ----------
     news
         What the pages have told: objects posted to ``/news``.
-    heard
-        The levels in dB that the page's ear found at each of its frequencies, in turn.
+    origin
+        ``http://127.0.0.1:PORT``, once it listens.
     """
 
     def __init__(self, pages: Mapping[str, str]) -> None:
         self.news = News(str)
-        self.heard: list[dict[float, float]] = []
+        self._heard = bytearray()
         self.origin = ""
         self._pages = {path: page.encode() for path, page in pages.items()}
-        self._looked = asyncio.Condition()
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
@@ -86,26 +87,23 @@ class Site:
         if path == "/news":
             await self.news.put(json.loads(body))
         elif path == "/heard":
-            levels = {float(hz): level for hz, level in json.loads(body).items()}
-            async with self._looked:
-                self.heard.append(levels)
-                self._looked.notify_all()
+            self._heard += body
         elif path == "/order":
             return json.dumps(await self._orders.get()).encode()
         return self._pages.get(path, b"")
 
-    def hears(self, *, above_db: float = -50.0) -> set[float]:
-        """Return the frequencies that the page heard at its last look."""
-        last = self.heard[-1] if self.heard else {}
-        return {hz for hz, level in last.items() if level > above_db}
+    def heard(self) -> Samples:
+        """Return everything that the page has heard until now."""
+        return np.frombuffer(bytes(self._heard), "<i2")
 
-    async def comes_to_hear(self, *frequencies: float, looks: int = 5) -> None:
-        """Wait until the page hears just these, several looks in a row."""
-        async with self._looked:
-            steady = 0
-            while steady < looks:
-                await self._looked.wait()
-                steady = steady + 1 if self.hears() == set(frequencies) else 0
+    async def listen(self, seconds: float) -> Samples:
+        """Wait for that much more audio, and return just what was heard meanwhile."""
+        return await hearing.listen(self.heard, seconds)
+
+    async def comes_to_hear(self, *frequencies: float, among: Sequence[float]) -> None:
+        """Wait until the page hears just these of some frequencies."""
+        while tones_heard(await self.listen(0.5), among) != set(frequencies):
+            pass
 
 
 @asynccontextmanager

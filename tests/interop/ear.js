@@ -1,29 +1,26 @@
-// What a page hears: the level in dB at each frequency that a test listens for, posted to /heard.
+// What a page hears, posted to /heard as 16-bit samples at 8000 Hz, and what a test page needs besides.
 "use strict";
 
 const tell = (facts) => fetch("/news", { method: "POST", body: JSON.stringify(facts) });
+let ear = null;
+let posted = Promise.resolve();
 
-let looking = 0;
-
-function listen(stream, frequencies) {
+function listen(stream) {
   // Chromium plays a remote stream into Web Audio only while an element has it, too.
   const audio = new Audio();
   audio.muted = true;
   audio.srcObject = stream;
   audio.play();
-  const context = new AudioContext(), analyser = context.createAnalyser();
-  analyser.fftSize = 8192;
-  analyser.smoothingTimeConstant = 0;
-  context.createMediaStreamSource(stream).connect(analyser);
-  const bins = new Float32Array(analyser.frequencyBinCount);
-  const bin = (hz) => Math.round(hz * analyser.fftSize / context.sampleRate);
-  clearInterval(looking); // the call before is over
-  looking = setInterval(() => {
-    analyser.getFloatFrequencyData(bins);
-    const level = (hz) => Math.max(-200, ...bins.slice(bin(hz) - 2, bin(hz) + 3));
-    const heard = Object.fromEntries(frequencies.map((hz) => [hz, level(hz)]));
-    fetch("/heard", { method: "POST", body: JSON.stringify(heard) });
-  }, 200);
+  if (ear) ear.close(); // of the call before
+  ear = new AudioContext({ sampleRate: 8000 });
+  const taker = ear.createScriptProcessor(1024, 1, 1);
+  taker.onaudioprocess = ({ inputBuffer }) => {
+    const whole = (sample) => Math.round(Math.max(-1, Math.min(1, sample)) * 32767);
+    const body = Int16Array.from(inputBuffer.getChannelData(0), whole);
+    posted = posted.then(() => fetch("/heard", { method: "POST", body })); // in order
+  };
+  ear.createMediaStreamSource(stream).connect(taker);
+  taker.connect(ear.destination);
 }
 
 async function obey(orders) {

@@ -65,7 +65,7 @@ async def test_a_page_with_jssip_is_a_leg_like_any_other(
         causes.put_nowait((await near.closed()).cause)
 
     events = server.events()
-    opened = open_phone(site, server, tmp_path, user="alice", voice=ALICE, listens_for=TONES)
+    opened = open_phone(site, server, tmp_path, user="alice", voice=ALICE)
     async with asyncio.timeout(120), bob, opened as alice:
         alice.do("start")
         await alice.tells("registered")
@@ -76,7 +76,7 @@ async def test_a_page_with_jssip_is_a_leg_like_any_other(
         leg = await legs.get()
         assert leg.encryption == "DTLS-SRTP"
         await comes_to_hear(bob, ALICE)
-        await site.comes_to_hear(BOB)
+        await site.comes_to_hear(BOB, among=TONES)
 
         alice.do("press", digit="5", transport="INFO")
         alice.do("press", digit="7", transport="RFC2833")
@@ -89,7 +89,7 @@ async def test_a_page_with_jssip_is_a_leg_like_any_other(
         alice.do("unhold")
         assert not await held(events)
         await comes_to_hear(bob, ALICE)
-        await site.comes_to_hear(BOB)
+        await site.comes_to_hear(BOB, among=TONES)
 
         await leg.hold()
         await alice.tells("hold", originator="remote")
@@ -104,7 +104,7 @@ async def test_a_page_with_jssip_is_a_leg_like_any_other(
         alice.do("call", target="sip:bob@pbx.example")
         await alice.tells("confirmed")
         leg = await legs.get()
-        await site.comes_to_hear(BOB)
+        await site.comes_to_hear(BOB, among=TONES)
         await leg.hangup()
         await alice.tells("ended", originator="remote")
         assert await causes.get() == "local-bye"
@@ -141,7 +141,7 @@ async def test_a_page_of_another_origin_is_refused(
 ) -> None:
     """RFC 6455 section 4.2.2: 403 where the origin is not acceptable."""
     async with site_with_jssip() as other:
-        opened = open_phone(other, server, tmp_path, user="alice", voice=ALICE, listens_for=TONES)
+        opened = open_phone(other, server, tmp_path, user="alice", voice=ALICE)
         async with asyncio.timeout(60), opened as phone:
             phone.do("start")
             await phone.tells("disconnected")

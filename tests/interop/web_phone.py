@@ -64,15 +64,13 @@ async def open_phone(
     *,
     user: str,
     voice: float,
-    listens_for: tuple[float, ...],
 ) -> AsyncIterator[WebPhone]:
-    """Open the page for a user; `voice` and `listens_for` are in hertz."""
+    """Open the page for a user, who says a tone of `voice` hertz."""
     facts = {
         "url": f"wss://{server_address(server, 'wss')}",
         "user": user,
         "password": PASSWORD,
         "domain": REALM,
-        "listen": ",".join(str(hz) for hz in listens_for),
     }
     url = f"{site.origin}/?{urlencode(facts)}"
     async with browsing(find_peer("chromium"), url, folder, voice=voice):
@@ -89,7 +87,7 @@ def for_web_phones(
     certificate, key = Authority(folder).issue("server", "127.0.0.1")
     return replace(
         config,
-        sip_listen=("wss:127.0.0.1:0", "udp:127.0.0.1:0"),
+        sip_listen=("wss:127.0.0.1:0", f"udp:{address}:0"),
         tls=rtpmix.TlsConfig(certificate=certificate, key=key),
         websocket_origins=(origin,),
         users=dict.fromkeys(users, PASSWORD),

@@ -1,9 +1,8 @@
 // A JsSIP phone in a page, with the browser's own WebRTC and microphone. Where to register is in the
-// page's URL: ?url=wss://...&user=&password=&domain=&listen=437,1013
+// page's URL: ?url=wss://...&user=&password=&domain=
 "use strict";
 
 const wanted = new URLSearchParams(location.search);
-const frequencies = wanted.get("listen").split(",").map(Number);
 const microphone = {
   echoCancellation: false, noiseSuppression: false, autoGainControl: false,
 };
@@ -23,7 +22,7 @@ phone.on("registrationFailed", ({ cause }) => tell({ event: "registrationFailed"
 phone.on("newRTCSession", (call) => {
   session = call.session;
   const hear = (connection) => connection.addEventListener("track", ({ track, streams }) => {
-    listen(streams[0] || new MediaStream([track]), frequencies);
+    listen(streams[0] || new MediaStream([track]));
   });
   // A call out has its connection already, a call in gets one when it is answered.
   if (session.connection) hear(session.connection);
