@@ -66,6 +66,16 @@ class LegMediaLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegMediaLatched(Event):
+    """A leg's media comes from `remote`, behind NAT, and not from where its session description
+    says (RFC 7362): host and port each."""
+
+    leg: str
+    remote: tuple[str, int]
+    signalled: tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegOneWayAudio(Event):
     """Audio goes one way only, or, with `on` false, both ways again.
 
@@ -97,6 +107,21 @@ class DigitReceived(Event):
     leg: str
     digit: str
     duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelsMeasured(Event):
+    """How loud legs of a bridge were in the 200 ms before ``sample``, and who speaks.
+
+    Told where `Bridge.measure_levels` asked for it. Levels are in dBov (RFC 6464 section 3): 0 is
+    the loudest that G.711 can say, -127 is silence.
+    """
+
+    bridge: str
+    sample: int
+    legs: tuple[str, ...]
+    levels_dbov: tuple[int, ...]
+    speaking: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from .errors import RecordingError
 from .mixer import g711
 from .mixer.bridge import Bridge
-from .mixer.commands import SetMatrix
+from .mixer.commands import UNITY, SetMatrix
 from .mixer.gains import coefficients_of_frame, mix, mix_ramp, to_samples
+from .mixer.limiter import FORGETS, limit
 from .recorder.keys import Recipients
 from .recorder.reader import read_capture, read_facts
 from .recorder.track import CLOCK_HZ, Kind
@@ -117,8 +118,7 @@ class _Replay:
                     continue
                 part = bridge.mix(sample, spoken)
                 mixed.update(part)
-                if bridge.is_unsettled(sample):
-                    unsettled.update(part)
+                unsettled.update(seat for seat in part if bridge.is_unsettled(sample, seat))
             for seat, (payload, law) in self.heard.get(sample, {}).items():
                 # A leg in no bridge hears silence.
                 frame = mixed[seat] if seat in mixed else np.zeros(FRAME, np.int16)
@@ -181,6 +181,8 @@ class _ReplayedBridge:
         self._matrices, self._unsettled = _in_order(facts)
         self._next = 0
         self._ticked: int | None = None
+        self._limiter: dict[int, int] = {}  # seat -> Q15 gain
+        self._unsure: dict[int, int] = {}  # seat -> sample until which that gain may be another
 
     def ticks_at(self, sample: int, spoken: dict[int, Linear]) -> bool:
         """Whether the frames of this sample are of this bridge's phase."""
@@ -194,8 +196,10 @@ class _ReplayedBridge:
             coming.update(self._matrices[self._next]["seats"])
         return bool(coming & spoken.keys())
 
-    def is_unsettled(self, sample: int) -> bool:
-        """Whether a matrix told of as in force may still have been on its way."""
+    def is_unsettled(self, sample: int, seat: int) -> bool:
+        """Whether a matrix told of as in force may still have been on its way, or a limiter."""
+        if sample < self._unsure.get(seat, 0):
+            return True
         return any(sample in window for window in self._unsettled)
 
     def mix(self, sample: int, spoken: dict[int, Linear]) -> dict[int, Linear | None]:
@@ -210,12 +214,26 @@ class _ReplayedBridge:
         result: dict[int, Linear | None] = {}
         if bridge.seats:
             heard = np.zeros((len(bridge.seats), FRAME), np.int16)
-            to_samples(self._mix(talk), heard)
+            whole = [
+                all(talker in spoken for talker in contributors[seat]) for seat in bridge.seats
+            ]
+            exact = self._mix(talk)
+            if bridge.limited:
+                self._limit(exact, whole, sample)
+            to_samples(exact, heard)
             for row, seat in enumerate(bridge.seats):
-                is_whole = all(talker in spoken for talker in contributors[seat])
-                result[seat] = heard[row] if is_whole else None
+                result[seat] = heard[row] if whole[row] else None
         self._advance()
         return result
+
+    def _limit(self, exact: NDArray[np.float64], whole: list[bool], sample: int) -> None:
+        """Limit a frame as the mixer did, from where it was; a gain that is not known, from 1.0."""
+        seats = self._bridge.seats
+        gains = limit(exact, np.array([self._limiter.get(seat, UNITY) for seat in seats], np.int64))
+        self._limiter = dict(zip(seats, gains.tolist(), strict=True))
+        for seat, is_whole in zip(seats, whole, strict=True):
+            if not is_whole:
+                self._unsure[seat] = sample + (FORGETS + 1) * FRAME
 
     def _take_move(self, sample: int, last: int) -> None:
         """Take a new time of the ticks: after the one at ``last`` comes the one at ``sample``."""
@@ -229,6 +247,9 @@ class _ReplayedBridge:
             for tick in range(self._ticked + FRAME, sample, FRAME):
                 self._begin(tick)
                 self._advance()
+                if self._bridge.limited:
+                    sure = tick + (FORGETS + 1) * FRAME
+                    self._unsure |= dict.fromkeys(self._bridge.seats, sure)
 
     def _mix(self, talk: NDArray[np.float64]) -> NDArray[np.float64]:
         bridge, ramp = self._bridge, self._bridge.ramp
@@ -247,6 +268,7 @@ class _ReplayedBridge:
             self._bridge.settle()
             self._bridge.seats = tuple(matrix["seats"])
             self._bridge.gains = np.array(matrix["gains"], np.float64)
+            self._bridge.limited = bool(matrix.get("limited"))
 
     def _begin(self, sample: int) -> None:
         """Take the newest matrix that took effect by this tick, and who left without one."""
@@ -265,13 +287,15 @@ class _ReplayedBridge:
                 seats=tuple(matrix["seats"]),
                 gains=tuple(tuple(row) for row in matrix["gains"]),
                 ramp_ms=int(matrix["ramp_ms"]),
+                limited=bool(matrix.get("limited")),
             )
         if self._bridge.pending is not None:
             self._bridge.begin(leave_only=False)
 
     def _advance(self) -> None:
         if self._bridge.advance(FRAME):
-            self._bridge.settle()
+            for seat in self._bridge.settle():
+                self._limiter.pop(seat, None)
 
 
 def _matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
@@ -306,6 +330,8 @@ def _in_order(facts: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[r
     for fact in facts:
         sample = int(fact["sample"])
         settled = sample + 8 * int(fact.get("ramp_ms", 0)) + 2 * FRAME
+        if fact.get("limited") and fact.get("in_force"):
+            settled += (FORGETS + 1) * FRAME  # where its gains were is not told
         if fact.get("in_force"):
             begun, waiting = sample, int(fact["waiting"])
             unsettled.append(range(begun, settled))

@@ -41,7 +41,8 @@ MODES: dict[str, tuple[tuple[int, ...], ...]] = {
 class Call:
     """Three legs on an engine, all speaking loud noise, recorded inline."""
 
-    def __init__(self, path: Path, seed: int) -> None:
+    def __init__(self, path: Path, seed: int, *, limited: bool = False) -> None:
+        self.limited = limited
         self.path = path
         self.rng = random.Random(seed)
         self.engine = Engine(phases=4)
@@ -94,6 +95,8 @@ class Call:
         }
         if in_force:
             fact["waiting"] = waiting
+        if command.limited:
+            fact["limited"] = True
         self.writer.event(1, sample, fact)
 
     def tell_and_record(self, command: SetMatrix, *, waiting: int = 0) -> None:
@@ -107,7 +110,9 @@ class Call:
         gains = tuple((*row, *(U for _ in more)) for row in MODES[mode])
         gains += tuple((0,) * len(seats) for _ in more)
         token = len(self.sent) + 1
-        command = SetMatrix(bridge=1, seats=seats, gains=gains, ramp_ms=ramp_ms, token=token)
+        command = SetMatrix(
+            bridge=1, seats=seats, gains=gains, ramp_ms=ramp_ms, token=token, limited=self.limited
+        )
         self.sent[token] = command
         self.engine.submit(command)
         return command
@@ -173,6 +178,41 @@ def test_every_mode_change_replays_bit_for_bit(tmp_path: Path) -> None:
     assert report.equal > 3 * 300
     assert report.seconds_equal >= 3 * 6
     assert report.lines[0].startswith("CONSISTENT")
+
+
+def test_a_limiter_replays_bit_for_bit(tmp_path: Path) -> None:
+    """Every mode has other peaks, and everybody speaks at full scale."""
+    call = Call(tmp_path / "a", 21, limited=True)
+    call.run(5)
+    call.record()
+    for _ in range(40):
+        call.set(call.rng.choice(list(MODES)), ramp_ms=call.rng.choice([0, 10, 40]))
+        call.run(call.rng.randrange(1, 12), loss=0.2)
+    gains = call.engine.rows.limiter_gain
+    assert min(gains[call.engine.row_of(leg)] for leg in LEGS) < U
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.different == report.unrecorded == report.unsettled == 0
+    assert report.equal > 3 * 150
+
+
+def test_a_limiter_is_known_a_second_after_a_recording_begins_in_mid_call(tmp_path: Path) -> None:
+    """Where it was is not told, and forgotten by then; the same after a talker without a track."""
+    call = Call(tmp_path / "a", 22, limited=True)
+    call.engine.submit(OpenSource(SOURCE))
+    call.engine.submit(Play(SOURCE, np.full(8000, 12_000, "<i2").tobytes(), loop=True))
+    command = call.set("barge", more=(SOURCE,))
+    call.run(30)
+    call.tell_and_record(command)
+    call.run(150)
+    call.set("monitor")
+    call.run(100)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.different == 0
+    assert report.unrecorded >= 3 * 150  # with the source in it
+    assert 1 <= report.unsettled <= 3 * 52
+    assert report.equal >= 3 * 48
 
 
 @pytest.mark.parametrize(("first", "places"), [(3, {}), (3, {AGENT: 3, COACH: 1})])

@@ -49,6 +49,8 @@ class Bridge:
         Seat numbers in matrix order, those that are fading out included.
     gains : (seats, seats) float64 ndarray
         Q15 integers in force before the present ramp.
+    limited
+        Whether `limiter` works for its listeners.
     untimed
         Seats that have no say in when the bridge is mixed, see `placing`.
     leaving
@@ -63,6 +65,7 @@ class Bridge:
     gains: Exact = field(default_factory=lambda: np.zeros((0, 0)))
     dtmf: frozenset[tuple[int, int]] = frozenset()  # (listener, presser)
     untimed: frozenset[int] = frozenset()
+    limited: bool = False
     leaving: set[int] = field(default_factory=set)
     pending: SetMatrix | None = None
     pending_tokens: list[int] = field(default_factory=list)  # of it, and of those it replaced
@@ -99,7 +102,7 @@ class Bridge:
             self.dtmf = _pairs(command)
             going = self.untimed - set(staying)  # without a say until they are gone
             self.untimed = (command.untimed | going) & set(union)
-            ramp_ms = command.ramp_ms
+            ramp_ms, self.limited = command.ramp_ms, command.limited
             committed, self.pending_tokens, self.pending = self.pending_tokens, [], None
         if not ramps_exactly(self.gains, targets):
             ramp_ms = 0

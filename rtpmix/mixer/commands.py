@@ -143,6 +143,7 @@ class SetMatrix(Command):
     belonged to another bridge moves.  A bridge exists from its first matrix to `CloseBridge`.
     ``dtmf[i][j]`` true: digits pressed by ``seats[j]`` are forwarded to ``seats[i]``.
     ``untimed``: seats whose packets have no say in when in each 20 ms the bridge is mixed.
+    ``limited``: what is too loud for a listener is turned down (`limiter`) instead of clipped.
     """
 
     bridge: int
@@ -152,6 +153,7 @@ class SetMatrix(Command):
     ramp_ms: int = 10
     token: int = 0  # comes back in `MatrixCommitted` and `MatrixReached`
     untimed: frozenset[int] = frozenset()
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,22 @@ class SendDigits(Command):
 @dataclass(frozen=True, slots=True)
 class DetectDigits(Command):
     """Look for digits as tones in what this leg says; told as `DigitPressed`, forwarded alike."""
+
+    leg: int
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureLevels(Command):
+    """Tell five times a second how loud this leg is, in `LevelsMeasured`."""
+
+    leg: int
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SetAutoGain(Command):
+    """Even out how loud this leg is: its speech comes slowly to -26 dBov."""
 
     leg: int
     on: bool = True
@@ -271,6 +289,15 @@ class PeerSaidBye(MixerEvent):
     """An RTCP BYE for the leg's own SSRC (RFC 3550 section 6.6): a hint, nothing was closed."""
 
     leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsMeasured(MixerEvent):
+    """How loud legs of one phase were in the last 200 ms, and whether they speak."""
+
+    legs: tuple[int, ...]
+    dbov: tuple[int, ...]  # -127 to 0, as in RFC 6464 section 3
+    speaking: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)

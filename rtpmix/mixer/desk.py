@@ -17,6 +17,7 @@ from .commands import (
     CloseSeat,
     Command,
     DetectDigits,
+    MeasureLevels,
     OpenLeg,
     OpenSource,
     OpenTap,
@@ -24,12 +25,14 @@ from .commands import (
     Play,
     Record,
     SendDigits,
+    SetAutoGain,
     SetMatrix,
     StopPlaying,
     UpdateLeg,
 )
 from .digits import Digits
 from .g711 import LAWS
+from .levels import Levels
 from .packetise import Packetiser
 from .playout import Playout
 from .recording import Copies
@@ -63,6 +66,7 @@ class Desk:
         copies: Copies,
         reports: Reports,
         comfort: ComfortOut,
+        levels: Levels,
     ) -> None:
         self._rows = rows
         self._board = board
@@ -72,6 +76,7 @@ class Desk:
         self._copies = copies
         self._reports = reports
         self._comfort = comfort
+        self._levels = levels
         self._beat = 0
         self.sources: dict[int, Source] = {}
         self.parting: set[int] = set()
@@ -91,6 +96,8 @@ class Desk:
             SendDigits: self._send_digits,
             DetectDigits: self._detect_digits,
             Record: self._record,
+            MeasureLevels: levels.measure,
+            SetAutoGain: levels.set_auto_gain,
         }
 
     def do(self, command: Command, beat: int) -> str | None:
@@ -142,6 +149,7 @@ class Desk:
         if self._rows.generation != generation:
             self._board.changed_all()
         self._comfort.agreed |= bool(self._rows.noise_payload_type[row] >= 0)
+        self._levels.busy = True  # until a look says that nobody asks for anything
         self._reports.put_in(row, command.leg, command.state.report, self._beat)
         self._board.enter(row)
         return None

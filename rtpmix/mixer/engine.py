@@ -41,6 +41,7 @@ from .desk import Desk
 from .digits import Digits
 from .gains import to_samples
 from .layout import Layout
+from .levels import Levels
 from .moving import taken_out
 from .packetise import Packetiser
 from .placing import Placing
@@ -49,6 +50,7 @@ from .receive import Receiver
 from .recording import Copies
 from .reports import Reports
 from .rows import FRAME, Kind, Numbers, Rows
+from .saying import say_digits
 from .stream import Stream
 from .switchboard import Switchboard
 from .tap import TapBlock
@@ -113,6 +115,7 @@ class Engine:
         self._receiver = Receiver(self.rows, self.inbox, self._playout, self._stream)
         self._packetiser = Packetiser(self.rows, phases)
         self._comfort_out = ComfortOut(self.rows, self._packetiser, self._playout)
+        self._levels = Levels(self.rows, self._events, phases)
         self._copies = Copies(self.rows, self._board, self._events)
         self._reports = Reports(
             self.rows,
@@ -132,6 +135,7 @@ class Engine:
             copies=self._copies,
             reports=self._reports,
             comfort=self._comfort_out,
+            levels=self._levels,
         )
         self._sending: list[Numbers] = [np.zeros(0, np.int64)] * phases  # places in the layout
         self._sent: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * phases
@@ -211,7 +215,7 @@ class Engine:
         outbox = self._packetiser.write(phase, codes[self._sending[phase]])
         sent = self._sent[phase]
         if self._digits.saying:
-            sent = self._say_digits(layout, codes, sent, outbox)
+            sent = say_digits(rows, self._digits, self._packetiser, layout, codes, sent, outbox)
         if self._comfort_out.agreed:
             busy = set(self._digits.saying)
             outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
@@ -246,6 +250,8 @@ class Engine:
         if missing.any():
             self._count_missing(layout.rows, missing, beat)
         self._digits.inband.take(layout, spoken)
+        if self._levels.busy:
+            self._levels.spoken(layout, spoken, present, beat, at)
         for row in layout.sources:
             place, seat = layout.positions[row], int(self.rows.seat[row])
             for token in self._desk.sources[seat].next_frame(spoken[place]):
@@ -269,7 +275,10 @@ class Engine:
         """Return this frame of every listener; silence for rows without a bridge."""
         heard = np.zeros(spoken.shape, np.int16)
         if layout.mixed:
-            clipped = to_samples(layout.mix(spoken), heard[: layout.mixed])
+            exact = layout.mix(spoken)
+            if layout.limited.size:
+                self._levels.limit(layout, exact)
+            clipped = to_samples(exact, heard[: layout.mixed])
             if clipped is not None:
                 self.rows.clipped[layout.rows[: layout.mixed]] += clipped
         return heard
@@ -287,42 +296,6 @@ class Engine:
             sends &= ~np.isin(layout.rows, list(self._digits.saying))
         self._sending[phase], self._sent[phase] = np.flatnonzero(sends), sends
         self._packetiser.arrange(phase, layout.rows[sends])
-
-    def _say_digits(
-        self,
-        layout: Layout,
-        codes: NDArray[np.uint8],
-        sent: NDArray[np.bool_],
-        outbox: Outbox,
-    ) -> NDArray[np.bool_]:
-        """Send an event, or audio in a pause, to each leg of this phase that digits are said to.
-
-        Returns ``sent`` with the legs that got this frame's audio after all.
-        """
-        rows, sent = self.rows, sent.copy()
-        for row in [row for row in self._digits.saying if row in layout.positions]:
-            if not rows.sends[row]:
-                continue
-            event = self._digits.next_packet(row)
-            if event is not None:
-                packet = self._packetiser.one(
-                    row,
-                    payload_type=int(rows.dtmf_payload_type[row]),
-                    payload=event.payload,
-                    timestamp=event.timestamp,
-                    marker=event.marker,
-                )
-            else:
-                packet = self._packetiser.one(
-                    row,
-                    payload_type=int(rows.payload_type[row]),
-                    payload=codes[layout.positions[row]].tobytes(),
-                    timestamp=int(rows.timestamp_out[row]),
-                    marker=False,
-                )
-                sent[layout.positions[row]] = True
-            outbox.extra.append((row, packet, False))
-        return sent
 
     def _housekeeping(self, beat: int, outbox: Outbox) -> None:
         """Do what has no frame: digits without an end, RTCP, media timeouts, delay."""

@@ -45,8 +45,8 @@ class Layout:
         How many of them sit in a bridge.
     positions
         Row -> its place in ``rows``.
-    legs, sending, alaw : int64 ndarray
-        Places in ``rows``: of legs, of legs that send, of rows whose law is A-law.
+    legs, alaw, limited : int64 ndarray
+        Places in ``rows``: of legs, of rows whose law is A-law, of those in bridges with a limiter.
     """
 
     rows: Numbers
@@ -56,6 +56,7 @@ class Layout:
     positions: dict[int, int]
     legs: Numbers
     alaw: Numbers
+    limited: Numbers
     sources: list[int] = field(default_factory=list)  # rows
     taps: list[int] = field(default_factory=list)
     recorded: Recorded | None = None  # filled in by whoever records
@@ -101,11 +102,14 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
     order: list[int] = []
     groups: list[Group] = []
     ramping: list[tuple[Bridge, int]] = []
+    limited: list[int] = []
     for size, members in sorted(by_size.items()):
         start = len(order)
         for bridge in members:
             if bridge.ramp is not None:
                 ramping.append((bridge, len(order)))
+            if bridge.limited:
+                limited.extend(range(len(order), len(order) + size))
             order.extend([rows.of_seat[seat] for seat in bridge.seats])
         gains = np.stack([bridge.gains for bridge in members])
         crowd = crowd_of(gains[0]) if len(members) == 1 else None
@@ -122,6 +126,7 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
         positions={row: place for place, row in enumerate(order)},
         legs=np.flatnonzero(kinds == Kind.LEG),
         alaw=np.flatnonzero(rows.law[index] == PCMA),
+        limited=np.array(limited, np.int64),
         sources=index[kinds == Kind.SOURCE].tolist(),
         taps=index[kinds == Kind.TAP].tolist(),
     )

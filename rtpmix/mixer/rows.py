@@ -88,6 +88,17 @@ COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "hushed": (np.bool_, False, ()),  # no packets now
     "described_at": (np.int64, -NEVER, ()),
     "described_level": (np.int64, 0, ()),  # -dBov
+    # Levels: meter, automatic gain, limiter
+    "measured": (np.bool_, False, ()),
+    "level_squares": (np.int64, 0, ()),  # sum of squares since the last telling
+    "level_frames": (np.int64, 0, ()),  # and how many frames that was
+    "noise_floor": (np.int64, NEVER, ()),  # mean square
+    "speaking": (np.int64, 0, ()),  # frames for which it still counts as speech
+    "auto_gain": (np.bool_, False, ()),
+    "speech_power": (np.int64, 0, ()),  # averaged mean square of speech
+    "gain_aim": (np.int64, 4096, ()),  # Q12
+    "gain_q12": (np.int64, 4096, ()),  # at the end of the last frame
+    "limiter_gain": (np.int64, 32768, ()),  # Q15, of what this row hears
     # What goes out
     "ssrc_out": (np.int64, 0, ()),
     "sequence_out": (np.int64, 0, ()),
@@ -193,6 +204,16 @@ class Rows:
     hushed: NDArray[np.bool_]
     described_at: Numbers
     described_level: Numbers
+    measured: NDArray[np.bool_]
+    level_squares: Numbers
+    level_frames: Numbers
+    noise_floor: Numbers
+    speaking: Numbers
+    auto_gain: NDArray[np.bool_]
+    speech_power: Numbers
+    gain_aim: Numbers
+    gain_q12: Numbers
+    limiter_gain: Numbers
     ssrc_out: Numbers
     sequence_out: Numbers
     timestamp_out: Numbers

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .bridge import Bridge, shape_refusal, without
-from .commands import MatrixCommitted, MatrixReached, MixerEvent, SeatsLeaving, SetMatrix
+from .commands import UNITY, MatrixCommitted, MatrixReached, MixerEvent, SeatsLeaving, SetMatrix
 from .gains import MAX_RAMP_MS, refusal
 from .layout import Layout, build
 from .rows import FRAME, Kind, Rows
@@ -199,6 +199,7 @@ class Switchboard:
         self._loose[before].pop(row, None)
         self.changed(before)
         rows.phase[row] = bridge.phase
+        rows.limiter_gain[row] = UNITY
         self.bridge_of[seat] = bridge
 
     def layout(self, phase: int) -> tuple[Layout, bool]:

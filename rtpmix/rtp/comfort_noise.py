@@ -76,6 +76,11 @@ class Noise:
         return [round(h * unit / norm) for h in response]
 
 
+def mean_squares() -> tuple[float, ...]:
+    """Return the mean square that each level stands for, 0 to -127 dBov."""
+    return tuple(root * root for root in _ROOTS)
+
+
 def level_of(mean_square: float) -> int:
     """Return the level of a signal in -dBov, 0 to 127, by its mean square."""
     return next(

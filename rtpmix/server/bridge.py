@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..events import BridgeChanged, BridgeClosed, Event
-from ..mixer.commands import UNITY, Played, TapFrame
+from ..mixer.commands import UNITY, MeasureLevels, Played, TapFrame
 from ..supervision import Anchor, Change, Left, Mode, Role, Routing, RoutingLog
 from .listening import Listener
 from .notices import check_notice
@@ -140,6 +140,23 @@ class Bridge(Seating):
             raise UsageError(f"gain_db is {gain_db}: use -inf to {LOUDEST_DB:g} dB")
         gain = 0 if gain_db == -math.inf else round(UNITY * 10 ** (gain_db / 20))
         await self.apply(self.call.set_level(listener.number, talker.number, gain))
+
+    async def mute(self, leg: Leg, on: bool = True) -> None:
+        """Let nobody hear a leg nor get its digits, or let it be heard as the policy says."""
+        await self.apply(self.call.mute(leg.number, on))
+
+    def measure_levels(self, on: bool = True) -> None:
+        """Tell five times a second how loud each leg is, now and as they come, or stop to.
+
+        They come as `LevelsMeasured`, from `events` and `Server.events`.
+        """
+        if on != self._measuring:
+            self._measuring = on
+            for leg in self.legs:
+                self._measure(leg, on)
+
+    def _measure(self, leg: Leg, on: bool) -> None:
+        self._board.host.submit(MeasureLevels(leg.number, on))
 
     # ---------------------------------------------------------------- supervision
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CallFailed, SdpError, UsageError
 from ..events import DigitReceived, LegClosed, LegHeld, LegOpened
-from ..mixer.commands import DetectDigits, LegStats, SendDigits
+from ..mixer.commands import DetectDigits, LegStats, SendDigits, SetAutoGain
 from ..mixer.inband import tones_of
 from ..sdp.negotiation import Direction, warning_for
 from ..sip import events as sip
@@ -233,6 +233,14 @@ class Leg(Correspondence):
     def detect_digits(self, on: bool = True) -> None:
         """Look for keys that come as tones in the audio too, or stop to; told as other keys are."""
         self._board.host.submit(DetectDigits(self.number, on))
+
+    def auto_gain(self, on: bool = True) -> None:
+        """Even out how loud this leg is for all who hear it, or stop to.
+
+        Its speech comes slowly to -26 dBov: 2 dB a second up, at most 15 dB, and 7 dB a second
+        down. Recordings have what the others hear.
+        """
+        self._board.host.submit(SetAutoGain(self.number, on))
 
     async def refresh(self) -> None:
         """Say once more what is agreed, for the session timer (RFC 4028 section 7.4)."""

@@ -5,8 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..events import LegMediaLost, LegOneWayAudio, MediaWorkerLost
+from ..events import (
+    LegMediaLatched,
+    LegMediaLost,
+    LegOneWayAudio,
+    LevelsMeasured,
+    MediaWorkerLost,
+)
 from ..mixer import commands as media
+from .latching_io import MediaLatched
 
 if TYPE_CHECKING:
     from .leg import Leg
@@ -35,6 +42,8 @@ class MediaEvents:
         elif isinstance(event, media.BridgeMoved):
             if (bridge_ := self._board.bridges.get(event.bridge)) is not None and bridge_.recording:
                 bridge_.recording.moved(event.at, event.bridge, event.last)
+        elif isinstance(event, media.LevelsMeasured):
+            self._levels_measured(event)
         elif isinstance(event, media.CommandRefused):
             logger.error("the mixer refused %s: %s", type(event.command).__name__, event.why)
         elif isinstance(event, media.WorkerLost):
@@ -49,12 +58,45 @@ class MediaEvents:
             leg.digit_pressed(event.digit, event.duration_ms)
         elif isinstance(event, media.MediaSeen):
             leg.media_was_seen()
+        elif isinstance(event, MediaLatched):
+            self._latched(leg, event)
         elif isinstance(event, media.MediaLost):
             self._media_lost(leg, event)
         elif isinstance(event, media.OneWayAudio) and leg.is_open:
             self._board.publish(
                 LegOneWayAudio(
                     at=self._board.now, leg=leg.id, direction=event.direction, on=event.on
+                )
+            )
+
+    def _latched(self, leg: Leg, event: MediaLatched) -> None:
+        if event.remote_rtcp is None and leg.is_open:  # told again when RTCP's source is known
+            self._board.publish(
+                LegMediaLatched(
+                    at=self._board.now,
+                    leg=leg.id,
+                    remote=event.remote,
+                    signalled=event.signalled,
+                )
+            )
+
+    def _levels_measured(self, event: media.LevelsMeasured) -> None:
+        """Tell the levels by bridge; a phase of the mixer has many."""
+        found: dict[str, list[tuple[str, int, bool]]] = {}
+        for number, dbov, speaking in zip(event.legs, event.dbov, event.speaking, strict=True):
+            leg = self._board.legs.get(number)
+            if leg is not None and leg.bridge is not None:
+                found.setdefault(leg.bridge.id, []).append((leg.id, dbov, speaking))
+        for bridge, told in found.items():
+            legs, levels, speaks = zip(*told, strict=True)
+            self._board.publish(
+                LevelsMeasured(
+                    at=self._board.now,
+                    bridge=bridge,
+                    sample=event.at,
+                    legs=legs,
+                    levels_dbov=levels,
+                    speaking=speaks,
                 )
             )
 

@@ -84,7 +84,7 @@ class Recording:
         """
         routing = bridge.call.routing
         if routing.seats:
-            fact = _routing_fact(bridge.number, routing, "", why)
+            fact = self._routing_fact(bridge.number, routing, "", why)
             fact |= {"in_force": True, "waiting": bridge.router.untold}
             self._writer.event(self.number, self._board.host.sample, fact)
         for leg in bridge.legs:
@@ -92,8 +92,20 @@ class Recording:
 
     def matrix(self, sample: int, bridge: int, routing: Routing, who: str, why: str) -> None:
         """Note a routing that took effect at ``sample``."""
-        fact = _routing_fact(bridge, routing, who, why) | {"in_force": False}
+        fact = self._routing_fact(bridge, routing, who, why) | {"in_force": False}
         self._writer.event(self.number, sample, fact)
+
+    def _routing_fact(self, bridge: int, routing: Routing, who: str, why: str) -> dict[str, Any]:
+        fact = {
+            "event": "matrix",
+            "bridge": bridge,
+            "seats": list(routing.seats),
+            "gains": [list(row) for row in routing.gains],
+            "ramp_ms": routing.ramp_ms,
+            "who": who,
+            "why": why,
+        }
+        return fact | ({"limited": True} if self._board.config.soft_limiter else {})
 
     def leaving(self, sample: int, bridge: int, seats: tuple[int, ...]) -> None:
         """Note seats that began to fade out before a routing said so."""
@@ -235,18 +247,6 @@ class Recorders:
             await recording.stop()
         if self._writer is not None:
             await self._board.off_loop(self._writer.close)
-
-
-def _routing_fact(bridge: int, routing: Routing, who: str, why: str) -> dict[str, Any]:
-    return {
-        "event": "matrix",
-        "bridge": bridge,
-        "seats": list(routing.seats),
-        "gains": [list(row) for row in routing.gains],
-        "ramp_ms": routing.ramp_ms,
-        "who": who,
-        "why": why,
-    }
 
 
 def _kebab(fact: Fact) -> str:

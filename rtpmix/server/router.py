@@ -76,6 +76,7 @@ class Router:
                 ramp_ms=routing.ramp_ms,
                 token=token,
                 untimed=routing.private,
+                limited=self._board.config.soft_limiter,
             )
         )
         return reached

@@ -41,6 +41,7 @@ class Seating(ABC):
         self._supervisions: dict[int, Supervision] = {}
         self.router = Router(board, number, self.call, self._tell)
         self._closed = False
+        self._measuring = False
 
     @abstractmethod
     def _tell(self, change: Change, who: str, sample: int) -> None:
@@ -51,6 +52,10 @@ class Seating(ABC):
         self, supervisor: Leg, *, agent: Leg | None = None, mode: Mode = Mode.MONITOR, who: str = ""
     ) -> Supervision:
         """Attach a supervisor."""
+
+    @abstractmethod
+    def _measure(self, leg: Leg, on: bool) -> None:
+        """Begin or end to measure how loud a leg is."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -172,12 +177,16 @@ class Seating(ABC):
         leg.bridge = self  # type: ignore[assignment]
         if self.recording is not None:
             self.recording.add_leg(leg)
+        if self._measuring:
+            self._measure(leg, True)
 
     def _forget_seat(self, leg: Leg) -> None:
         if self.recording is not None:
             self.recording.remove_leg(leg)
         self._legs.pop(leg.number, None)
         leg.bridge = None
+        if self._measuring and leg.is_open:
+            self._measure(leg, False)
 
     def _unseat(self, leg: Leg, cause: str) -> None:
         supervision = self._supervisions.pop(leg.number, None)

@@ -148,6 +148,31 @@ class SharedIO:
             known.names = (rtp, rtcp, rtcp_mux)
             self._listen(known)
 
+    def learn(
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        *,
+        hosts: frozenset[str],
+        media: bool,
+    ) -> None:
+        """See `LearningIO.learn`; on a shared port nothing is learned: its packets are others'."""
+        if leg in self._legs:
+            self.connect(leg, remote, remote_rtcp, rtcp_mux)
+            return
+        self._plain.learn(leg, remote, remote_rtcp, rtcp_mux, hosts=hosts, media=media)
+
+    @property
+    def sources(self) -> dict[int, Address]:
+        """See `LearningIO.sources`."""
+        return self._plain.sources
+
+    def take_refused(self) -> list[tuple[int, int]]:
+        """See `LearningIO.take_refused`."""
+        return self._plain.take_refused()
+
     def release(self, leg: int) -> None:
         """Give a leg's place back; see `MediaIO.release`."""
         known = self._legs.get(leg)

@@ -269,6 +269,13 @@ class SupervisedCall:
         draft.parties[seat] = replace(party, held=on)
         return self._finish(draft, f"seat {seat} {'on hold' if on else 'resumed'}")
 
+    def mute(self, seat: int, on: bool) -> Change:
+        """Let nobody hear somebody, or let them be heard again."""
+        party = self.party(seat)
+        draft = self._state.draft()
+        draft.parties[seat] = replace(party, muted=on)
+        return self._finish(draft, f"seat {seat} {'muted' if on else 'unmuted'}")
+
     def set_can_talk(self, seat: int, can_talk: bool) -> Change:
         """Follow a leg's renegotiated direction."""
         party = self.party(seat)

@@ -63,6 +63,8 @@ class Party:
         Set on an agent while a supervisor has the call.
     to
         For a prompt: the seats that hear it, None for everybody.
+    muted
+        Nobody hears it.
     """
 
     seat: int
@@ -72,6 +74,7 @@ class Party:
     held: bool = False
     fate: Fate | None = None
     to: frozenset[int] | None = None
+    muted: bool = False
 
     def __post_init__(self) -> None:
         if (self.mode is not None) != (self.role is Role.SUPERVISOR):
@@ -117,6 +120,8 @@ def hears(listener: Party, talker: Party, modes: Collection[Mode]) -> bool:
     silences the agent for all.
     """
     if listener.seat == talker.seat or not talker.can_talk or listener.role is Role.PROMPT:
+        return False
+    if talker.muted:
         return False
     if talker.role is Role.PROMPT:
         return talker.to is None or listener.seat in talker.to
@@ -215,6 +220,8 @@ def _forbidden(listener: Party, talker: Party) -> str | None:
         return "nobody hears themselves"
     if not talker.can_talk:
         return "the talker's leg is receive-only"
+    if talker.muted:
+        return "the talker is muted"
     if listener.role is Role.PROMPT:
         return "a source does not listen"
     if talker.role is Role.PROMPT:

@@ -456,3 +456,16 @@ def test_a_ramp_stays_within_a_frame_and_times_are_not_negative(wrong: dict[str,
     """A commit in the middle of another's ramp would show in rows that it does not change."""
     with pytest.raises(UsageError):
         Limits(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_muted_party_is_heard_by_nobody_until_unmuted() -> None:
+    call = supervised(Mode.BARGE)
+    before = call.routing.gains
+    muted = call.mute(CUSTOMER, True).commit
+    assert muted is not None
+    at = muted.seats.index(CUSTOMER)
+    assert not any(row[at] for row in muted.gains)
+    assert not any(row[at] for row in muted.dtmf)
+    assert muted.gains[at] == before[at]  # and hears on
+    assert call.mute(CUSTOMER, False).commit is not None
+    assert call.routing.gains == before
