@@ -87,6 +87,13 @@ def test_stories_end_as_they_should(story: str, played: int, stretched: int) -> 
 LETTERS = st.sampled_from("................LLDRTHHWJSQP__")
 
 
+def test_a_stream_in_doubt_has_to_show_itself_anew_after_a_packet_of_the_old_one() -> None:
+    """RFC 3550 appendix A.1: two packets in sequence; found by the comparison below."""
+    packets = arrivals("....S.", [3, 10, 13, 13, 2, 5])
+    assert [packet.number for packet in packets] == [0, 1, 4, 2, 3, 5]
+    compare(packets, 160)
+
+
 @given(
     letters=st.lists(LETTERS, min_size=5, max_size=150),
     jitter=st.integers(0, 12),
