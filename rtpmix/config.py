@@ -29,6 +29,7 @@ SRTP_SUITES = (
     "AES_CM_128_HMAC_SHA1_80",
     "AES_CM_128_HMAC_SHA1_32",
 )
+LATCHING = ("never", "behind-nat", "always")
 NOTICES = ("silent", "info", "message")
 MOST_LEGS_PER_PORT = 200  # more would overrun the receive buffer that Linux grants by default
 PORTS_PER_LEG = 2  # RTP on the even port, RTCP on the odd one above it (RFC 3550 section 11)
@@ -71,6 +72,12 @@ class Config:
         Above 1, legs whose peer has named its media address before ours, and all different ones,
         share a port pair, up to so many on each (Linux): a packet then costs half. Packets are
         heard only from the very address in the peer's SDP. Without effect with `workers`.
+    media_latching
+        Where media may come from: "never" other than from the address in the peer's session
+        description; "behind-nat" also from where its first packets come, when that address is a
+        private one and signalling comes from elsewhere; "always" so for every call. It is learned
+        once for each session description, and only from the host of its signalling or of that
+        address (RFC 7362). Calls with DTLS need none of it.
     workers
         Processes that carry media, one for each processor that it may use. 0: a thread of this
         process. Above some hundred legs, SIP and media get in each other's way in one process.
@@ -200,6 +207,7 @@ class Config:
     media_address_v6: str | None = None
     rtp_ports: range = range(20000, 40000)
     legs_per_port: int = 1
+    media_latching: str = "never"
     workers: int = 0
     codecs: tuple[str, ...] = ("PCMU", "PCMA")
     encryption: Encryption = Encryption.OPTIONAL
@@ -260,6 +268,10 @@ class Config:
             reliable=self.reliable, session_expires=self.session_expires, min_se=self.min_se
         )
         check_names(self.codecs)
+        if self.media_latching not in LATCHING:
+            raise UsageError(
+                f"media_latching is {self.media_latching!r}: use {', '.join(LATCHING)}"
+            )
         _check_encryption(self)
         for name, value in (
             ("jitter_ms", self.jitter_ms),

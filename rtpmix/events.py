@@ -66,6 +66,16 @@ class LegMediaLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegMediaLatched(Event):
+    """A leg's media comes from `remote`, behind NAT, and not from where its session description
+    says (RFC 7362): host and port each."""
+
+    leg: str
+    remote: tuple[str, int]
+    signalled: tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegOneWayAudio(Event):
     """Audio goes one way only, or, with `on` false, both ways again.
 

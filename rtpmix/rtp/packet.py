@@ -19,7 +19,7 @@ _FIXED = struct.Struct("!BBHII")
 _EXTENSION = struct.Struct("!HH")
 
 
-def is_rtcp(data: bytes) -> bool:
+def is_rtcp(data: bytes | memoryview) -> bool:
     """Tell RTCP from RTP on one port, by the second octet.
 
     RTP payload types 64 to 95 with the marker bit are RTCP packet types 192 to 223, and a session

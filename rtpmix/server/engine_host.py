@@ -7,16 +7,17 @@ from typing import Any
 from ..mixer.commands import Command, LegStats
 from ..mixer.engine import Engine
 from ..mixer.tap import BlockSink
+from ..rtp.latching import Terms
 from ..rtp.srtp import StreamKeys
 from .dtls import DtlsTerms
-from .media_io import Address, MediaIO
+from .media_io import Address, LearningIO
 from .media_loop import MediaLoop
 
 
 class EngineHost:
     """The half of a `MediaHost` that does not depend on who makes the engine beat."""
 
-    def __init__(self, engine: Engine, io: MediaIO) -> None:
+    def __init__(self, engine: Engine, io: LearningIO) -> None:
         self._engine = engine
         self._media = MediaLoop(engine, io)
 
@@ -36,10 +37,15 @@ class EngineHost:
         return self._media.io.reserve(leg, ipv6=ipv6, remote=remote)
 
     def connect(
-        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        terms: Terms | None = None,
     ) -> None:
         """Name a leg's peer; see `MediaHost.connect`."""
-        self._media.connect(leg, remote, remote_rtcp, rtcp_mux)
+        self._media.connect(leg, remote, remote_rtcp, rtcp_mux, terms)
 
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Give a leg its keys; see `MediaHost.secure`."""

@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.rows import FRAME
 from .engine_host import EngineHost
-from .media_io import MediaIO
+from .media_io import LearningIO
 from .media_loop import OnEvent
 
 PTIME_S = FRAME / CLOCK_HZ
@@ -30,7 +30,7 @@ class InlineHost(EngineHost):
 
     def __init__(
         self,
-        io: MediaIO,
+        io: LearningIO,
         *,
         phases: int = 4,
         epoch: float = 0.0,

@@ -5,8 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..events import LegMediaLost, LegOneWayAudio, LevelsMeasured, MediaWorkerLost
+from ..events import (
+    LegMediaLatched,
+    LegMediaLost,
+    LegOneWayAudio,
+    LevelsMeasured,
+    MediaWorkerLost,
+)
 from ..mixer import commands as media
+from .latching_io import MediaLatched
 
 if TYPE_CHECKING:
     from .leg import Leg
@@ -51,12 +58,25 @@ class MediaEvents:
             leg.digit_pressed(event.digit, event.duration_ms)
         elif isinstance(event, media.MediaSeen):
             leg.media_was_seen()
+        elif isinstance(event, MediaLatched):
+            self._latched(leg, event)
         elif isinstance(event, media.MediaLost):
             self._media_lost(leg, event)
         elif isinstance(event, media.OneWayAudio) and leg.is_open:
             self._board.publish(
                 LegOneWayAudio(
                     at=self._board.now, leg=leg.id, direction=event.direction, on=event.on
+                )
+            )
+
+    def _latched(self, leg: Leg, event: MediaLatched) -> None:
+        if event.remote_rtcp is None and leg.is_open:  # told again when RTCP's source is known
+            self._board.publish(
+                LegMediaLatched(
+                    at=self._board.now,
+                    leg=leg.id,
+                    remote=event.remote,
+                    signalled=event.signalled,
                 )
             )
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..mixer.commands import Command, LegStats, MixerEvent
 from ..mixer.tap import BlockSink
+from ..rtp.latching import Terms
 from ..rtp.srtp import StreamKeys
 from .dtls import DtlsTerms
 from .media_io import Address
@@ -54,9 +55,20 @@ class MediaHost(Protocol):
         """
 
     def connect(
-        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        terms: Terms | None = None,
     ) -> None:
-        """Hear only this source, and send only there. None: neither, until told otherwise."""
+        """Hear only this source, and send only there. None: neither, until told otherwise.
+
+        Parameters
+        ----------
+        terms
+            On which the peer may turn out to be elsewhere (`rtpmix.rtp.latching`); None: on none.
+        """
 
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """From now on send and hear a leg under these SRTP keys only; None: in the clear."""

@@ -46,7 +46,42 @@ class MediaIO(Protocol):
         """Give the ports back; an unknown leg is no error."""
 
     def receive(self, inbox: Inbox) -> int:
-        """Fill the inbox with at most one datagram a leg and kind; return how many."""
+        """Fill the inbox with at most one datagram a leg and kind; return how many.
+
+        I/O that knows that nothing more waits clears ``inbox.more``.
+        """
 
     def send(self, outbox: Outbox) -> list[int]:
         """Send everything in the outbox; return the rows whose send failed."""
+
+
+class LearningIO(MediaIO, Protocol):
+    """A network that can hear a leg from more than one source, for those behind NAT."""
+
+    @property
+    def sources(self) -> dict[int, Address]:
+        """Inbox code to where the datagram came from, for ports that hear more than one source.
+
+        Of what the last `receive` read; whoever reads it clears it.
+        """
+
+    def learn(
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        *,
+        hosts: frozenset[str],
+        media: bool,
+    ) -> None:
+        """Like `connect`, but hear what these hosts send from any port, until connected again.
+
+        Parameters
+        ----------
+        media
+            False: so on the RTCP port alone. The RTP port hears its one source.
+        """
+
+    def take_refused(self) -> list[tuple[int, int]]:
+        """Return (row, datagrams) that came from other hosts to legs that learn."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..mixer.commands import AdoptLeg, CloseLeg, Command, LegClosed, MixerEvent, OpenLeg
-from ..mixer.engine import Engine
+from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.tap import BlockSink
+from ..rtp.latching import Terms
 from ..rtp.srtp import StreamKeys
 from .dtls import DtlsTerms
-from .media_io import Address, MediaIO
+from .latching_io import LatchingIO, Learned
+from .media_io import Address, LearningIO
 from .secure_io import SecureIO
 
 MAX_READS = 4  # datagrams read from one socket in one beat: a flood costs no more
@@ -26,6 +28,8 @@ class _Connect:
     remote: Address | None
     remote_rtcp: Address | None
     rtcp_mux: bool
+    terms: Terms | None
+    learned: Learned | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,10 @@ class MediaLoop:
     `submit`, `secure`, `connect` and `release` queue, and may be called from another thread.
     """
 
-    def __init__(self, engine: Engine, io: MediaIO) -> None:
+    def __init__(self, engine: Engine, io: LearningIO) -> None:
         self.engine = engine
-        self.io = SecureIO(io)
+        self.secured = SecureIO(io)
+        self.io = LatchingIO(self.secured, io)
         self.writer: BlockSink | None = None
         self.beats = 0
         self.late_beats = 0
@@ -66,10 +71,16 @@ class MediaLoop:
         self._queue.append(command)
 
     def connect(
-        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        terms: Terms | None = None,
+        learned: Learned | None = None,
     ) -> None:
         """Queue a connection, in order with the commands."""
-        self._queue.append(_Connect(leg, remote, remote_rtcp, rtcp_mux))
+        self._queue.append(_Connect(leg, remote, remote_rtcp, rtcp_mux, terms, learned))
 
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Queue a leg's keys, in order with the commands."""
@@ -83,15 +94,20 @@ class MediaLoop:
 
     def beat(self) -> list[MixerEvent]:
         """Do everything of one beat; return its events."""
-        queue = self._queue
+        queue, engine, io = self._queue, self.engine, self.io
+        io.begin(engine.sample, engine.sample / CLOCK_HZ)
         for _ in range(len(queue)):
             self._do(queue.popleft())
-        engine, io = self.engine, self.io
+        inbox = engine.inbox
         for _ in range(MAX_READS):
-            count = io.receive(engine.inbox)
-            if not count:
+            inbox.more = True
+            count = io.receive(inbox)
+            if count:
+                engine.receive(count)
+            if not count or not inbox.more:
                 break
-            engine.receive(count)
+        for row, number in io.take_refused():
+            engine.rows.dropped[row] += number
         for row in io.send(engine.tick()):
             engine.send_failed(row)
         self.beats += 1
@@ -99,7 +115,7 @@ class MediaLoop:
         for block in engine.take_blocks():
             if writer is not None:
                 writer.put_block(block)
-        events = engine.take_events()
+        events = [*io.take_events(), *engine.take_events()]
         for event in events:
             if isinstance(event, LegClosed):
                 io.release(event.leg)
@@ -128,13 +144,21 @@ class MediaLoop:
             "late_ticks": self.late_beats,
             "failed_ticks": self.failed_beats,
             "skipped_frames": self.skipped_frames,
-            "srtp": self.io.counts.as_dict(),
+            "srtp": self.secured.counts.as_dict(),
+            "latching": self.io.counts.as_dict(),
             "lateness_ms": dict(zip(bounds, self.lateness, strict=True)),
         }
 
     def _do(self, item: _Item) -> None:
         if isinstance(item, _Connect):
-            self.io.connect(item.leg, item.remote, item.remote_rtcp, item.rtcp_mux)
+            self.io.connect(
+                item.leg,
+                item.remote,
+                item.remote_rtcp,
+                item.rtcp_mux,
+                item.terms,
+                item.learned,
+            )
         elif isinstance(item, _Secure):
             self.io.secure(item.leg, item.keys)
         elif isinstance(item, _Release):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ..config import Config
 from ..errors import SdpError
 from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
+from ..rtp.latching import Terms, is_behind_nat
 from ..rtp.srtp import MasterKey, StreamKeys
 from ..sdp.description import SessionDescription, parse_sdp
 from ..sdp.fingerprint import DtlsSecured
@@ -98,6 +99,7 @@ class MediaSession:
         self._session_id = session_id
         self._version = 0
         self._address: Address | None = None
+        self._peer_host = ""
         self._offered: SessionDescription | None = None
         self._offered_direction = Direction.SENDRECV
         self._opened = False
@@ -173,6 +175,7 @@ class MediaSession:
         SdpError
             When the offer can't be read.
         """
+        self._peer_host = peer[0]
         offered = None
         if offer and (b"c=IN IP6" in offer) != (":" in peer[0]):  # else there is no doubt
             offered = media_address_of(parse_sdp(offer))
@@ -195,7 +198,8 @@ class MediaSession:
             return None
         session = parse_sdp(offer)
         audio = (media for media in session.media if media.kind == "audio" and media.port)
-        return next((read_audio(session, media).remote for media in audio), None)
+        remote = next((read_audio(session, media).remote for media in audio), None)
+        return None if self._may_learn(remote) else remote
 
     def offer(self, direction: Direction | None = None) -> bytes:
         """Return an offer: the first one, or a new one within the session."""
@@ -319,7 +323,30 @@ class MediaSession:
         # Before the peer is known to the network, so that nothing in the clear gets through.
         self._secure(before, negotiated)
         remote = negotiated.remote
-        self._host.connect(self._leg, remote, negotiated.remote_rtcp, negotiated.rtcp_mux)
+        rtcp, mux = negotiated.remote_rtcp, negotiated.rtcp_mux
+        self._host.connect(self._leg, remote, rtcp, mux, self._terms(negotiated))
+
+    def _terms(self, negotiated: Negotiated) -> Terms | None:
+        """Return on which terms media may come from elsewhere than was signalled."""
+        # With DTLS, and the ICE that goes with it, checks and handshakes say where the peer is.
+        if isinstance(negotiated.secured, DtlsSecured) or not self._may_learn(negotiated.remote):
+            return None
+        assert negotiated.remote is not None
+        types = {negotiated.receive_payload_type, negotiated.receive_dtmf_payload_type}
+        if negotiated.comfort_noise:
+            types.add(COMFORT_NOISE.payload_type)
+        return Terms(
+            hosts=frozenset((negotiated.remote[0], self._peer_host)),
+            payload_types=frozenset(each for each in types if each is not None),
+            own_ssrc=self._identity.ssrc,
+            opens=negotiated.direction.receives,
+        )
+
+    def _may_learn(self, remote: Address | None) -> bool:
+        wanted = self._config.media_latching
+        if remote is None or wanted == "never":
+            return False
+        return wanted == "always" or is_behind_nat(remote[0], self._peer_host)
 
     def _noise(self, negotiated: Negotiated) -> int | None:
         wanted = self._config.comfort_noise and negotiated.comfort_noise

@@ -26,9 +26,11 @@ from ..mixer import commands as media
 from ..mixer.commands import Command, LegStats, MixerEvent
 from ..mixer.rows import FRAME
 from ..mixer.tap import BlockSink
+from ..rtp.latching import Terms
 from ..rtp.srtp import StreamKeys
 from . import worker_messages as say
 from .dtls import DtlsTerms
+from .latching_io import MediaLatched
 from .media_io import Address
 from .media_loop import OnEvent
 from .recording_writer import GapCallback
@@ -215,6 +217,8 @@ class ProcessHost:
             self._seats.matrix_event(event)
         elif isinstance(event, media.Played):
             self._seats.played(event)
+        elif isinstance(event, MediaLatched):
+            self._seats.latched(event)
         self._emit(event)
 
     def _emit(self, event: MixerEvent) -> None:
@@ -237,10 +241,15 @@ class ProcessHost:
         return address
 
     def connect(
-        self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        terms: Terms | None = None,
     ) -> None:
         """Name a leg's peer; see `MediaHost.connect`."""
-        self._seats.to_leg(leg, say.Connect(leg, remote, remote_rtcp, rtcp_mux))
+        self._seats.to_leg(leg, say.Connect(leg, remote, remote_rtcp, rtcp_mux, terms))
 
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Give a leg its keys; see `MediaHost.secure`."""

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 from ..mixer import commands as media
 from ..mixer.commands import Command, LegStats, MixerEvent
 from . import worker_messages as say
+from .latching_io import MediaLatched
 from .scope import Scope, current_scope
 from .worker_process import WorkerProcess
 
@@ -128,6 +129,12 @@ class SeatPlacement:
         sockets = self._descriptors(leg)
         if sockets is not None:
             worker.send(say.Adopt(leg, fresh), sockets)
+
+    def latched(self, event: MediaLatched) -> None:
+        """A leg's peer was found elsewhere: so it is wherever the leg moves."""
+        leg = self._legs.get(event.leg)
+        if leg is not None and leg.connect is not None and leg.connect.remote == event.signalled:
+            leg.connect = replace(leg.connect, learned=(event.remote, event.remote_rtcp))
 
     def closed(self, leg: int) -> None:
         """A leg is no more."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ..errors import CapacityError
 from ..mixer.boxes import Inbox, Outbox
+from .learning_sockets import Ear, disconnect, sender
 from .media_io import Address
 from .ports import PortPairs
 
@@ -24,7 +25,7 @@ RECEIVE_BUFFER = 64 * 1024  # octets, of the kernel: about a second of packets, 
 SPARE_FILES = 64  # descriptors left for everything else
 FLUSHED = 256  # datagrams thrown away when a socket is connected
 
-Send = Callable[[memoryview], int]
+Send = Callable[[memoryview | bytes], int]
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)  # by somebody else; a port for root alone
 
 
@@ -36,10 +37,11 @@ class _Pair:
     rtcp: socket.socket
     port: int  # the even one; 0: of a pair that another process gives out
     row: int | None = None
-    connected: bool = False
-    rtcp_connected: bool = False
+    send: Send | None = None  # None: the socket hears and sends nothing
+    send_rtcp: Send | None = None
     mux: bool = False
-    peer: tuple[Address | None, Address | None, bool] = (None, None, False)
+    peer: tuple[Address | None, Address | None, bool] | None = (None, None, False)
+    hosts: tuple[frozenset[str] | None, frozenset[str] | None] = (None, None)  # RTP's, RTCP's
     heard: tuple[int, ...] = ()  # descriptors that epoll watches
     fresh: bool = True  # what has come until it is connected is anybody's
 
@@ -77,6 +79,8 @@ class SocketIO:
         self._epoll = select.epoll()
         self._plans: dict[int, tuple[int, list[tuple[Send, memoryview, int]]]] = {}
         self._generation = 0  # of the sockets: a plan of an older one is stale
+        self._sources: dict[int, Address] = {}
+        self._refused: dict[int, int] = {}  # by row
         self._max_legs = (raise_open_files() - SPARE_FILES) // 2
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
@@ -176,12 +180,47 @@ class SocketIO:
             return  # a re-INVITE that moves nothing loses no packet
         self._deafen(pair)
         pair.peer = peer
+        pair.hosts = (None, None)
         pair.mux = rtcp_mux
-        pair.connected = _connect(pair.rtp, remote)
+        pair.send = _connect(pair.rtp, remote)
         if remote_rtcp is None and remote is not None and not rtcp_mux:
             remote_rtcp = (remote[0], min(remote[1] + 1, 65535))
-        pair.rtcp_connected = not rtcp_mux and _connect(pair.rtcp, remote_rtcp)
+        pair.send_rtcp = None if rtcp_mux else _connect(pair.rtcp, remote_rtcp)
         self._listen(pair)
+
+    def learn(
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        *,
+        hosts: frozenset[str],
+        media: bool,
+    ) -> None:
+        """Hear more than one source for a while; see `LearningIO.learn`."""
+        pair = self._legs.get(leg)
+        if pair is None:
+            return
+        self._deafen(pair)
+        pair.peer = None
+        pair.fresh = True  # what has come when it is connected may be anybody's
+        pair.hosts = (hosts if media else None, None if rtcp_mux else hosts)
+        pair.mux = rtcp_mux
+        pair.send = _open(pair.rtp, remote) if media else _connect(pair.rtp, remote)
+        pair.send_rtcp = None if rtcp_mux else _open(pair.rtcp, remote_rtcp)
+        self._listen(pair)
+
+    @property
+    def sources(self) -> dict[int, Address]:
+        """Where datagrams of legs that learn came from; see `LearningIO.sources`."""
+        return self._sources
+
+    def take_refused(self) -> list[tuple[int, int]]:
+        """Return what strangers sent to legs that learn; see `LearningIO.take_refused`."""
+        refused = list(self._refused.items())
+        self._refused.clear()
+        return refused
 
     def release(self, leg: int) -> None:
         """Close a leg's sockets; see `MediaIO.release`."""
@@ -208,14 +247,17 @@ class SocketIO:
         if pair.row is None or pair.heard:
             return
         heard = []
-        for one, code, connected in (
-            (pair.rtp, 2 * pair.row, pair.connected),
-            (pair.rtcp, 2 * pair.row + 1, pair.rtcp_connected),
+        for one, code, send, hosts in (
+            (pair.rtp, 2 * pair.row, pair.send, pair.hosts[0]),
+            (pair.rtcp, 2 * pair.row + 1, pair.send_rtcp, pair.hosts[1]),
         ):
-            if connected:
+            if send is not None:
                 if pair.fresh:
                     _flush(one)
-                self._readers[one.fileno()] = (code, one.recv_into)
+                reader: socket.socket | Ear = one
+                if hosts is not None:
+                    reader = Ear(one, code, hosts, self._sources, self._refused)
+                self._readers[one.fileno()] = (code, reader.recv_into)
                 self._epoll.register(one.fileno(), select.EPOLLIN)
                 heard.append(one.fileno())
         pair.heard = tuple(heard)
@@ -259,11 +301,11 @@ class SocketIO:
             pair = self._rows.get(row)
             if pair is None:
                 continue
-            rtcp_alone = is_rtcp and not pair.mux
-            if not (pair.rtcp_connected if rtcp_alone else pair.connected):
+            send_extra = pair.send_rtcp if is_rtcp and not pair.mux else pair.send
+            if send_extra is None:
                 continue
             try:
-                (pair.rtcp if rtcp_alone else pair.rtp).send(packet)
+                send_extra(packet)
             except OSError:
                 failed.append(row)
         return failed
@@ -278,22 +320,31 @@ class SocketIO:
         plan: list[tuple[Send, memoryview, int]] = []
         for row, view in zip(outbox.rows, outbox.views, strict=True):
             pair = rows.get(row)
-            if pair is not None and pair.connected:
-                plan.append((pair.rtp.send, view, row))
+            if pair is not None and pair.send is not None:
+                plan.append((pair.send, view, row))
         self._plans[outbox.phase] = (key, plan)
         return plan
 
 
-def _connect(one: socket.socket, remote: Address | None) -> bool:
-    """Connect a socket to its peer, or leave it deaf; False when it hears and sends nothing."""
+def _connect(one: socket.socket, remote: Address | None) -> Send | None:
+    """Connect a socket to its peer, or leave it deaf; None when it hears and sends nothing."""
     if remote is None:
-        return False
+        return None
     try:
         ipaddress.ip_address(remote[0])  # a name would be resolved here and now, and block
         one.connect(remote)
     except (OSError, ValueError):
-        return False  # no route: the media timeout tells
-    return True
+        return None  # no route: the media timeout tells
+    return one.send
+
+
+def _open(one: socket.socket, remote: Address | None) -> Send | None:
+    """Let a socket hear everybody; None when it can't, and stays deaf."""
+    try:
+        disconnect(one)
+    except OSError:
+        return None
+    return sender(one, remote)
 
 
 def _flush(one: socket.socket) -> None:

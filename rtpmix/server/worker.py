@@ -105,7 +105,14 @@ class Worker(ThreadHost):
         elif isinstance(message, say.Adopt):
             self._sockets.adopt(message.leg, *descriptors, fresh=message.fresh)
         elif isinstance(message, say.Connect):
-            self._media.connect(message.leg, message.remote, message.remote_rtcp, message.rtcp_mux)
+            self._media.connect(
+                message.leg,
+                message.remote,
+                message.remote_rtcp,
+                message.rtcp_mux,
+                message.terms,
+                message.learned,
+            )
         elif isinstance(message, say.Secure):
             self._media.secure(message.leg, message.keys)
         elif isinstance(message, say.Release):

@@ -8,8 +8,10 @@ from typing import Any
 
 from ..mixer.commands import LegStats, MixerEvent
 from ..mixer.tap import TapBlock
+from ..rtp.latching import Terms
 from ..rtp.srtp import StreamKeys
 from .dtls import DtlsTerms
+from .latching_io import Learned
 from .media_io import Address
 
 # ------------------------------------------------------------------------------ to a worker
@@ -46,6 +48,8 @@ class Connect:
     remote: Address | None
     remote_rtcp: Address | None
     rtcp_mux: bool
+    terms: Terms | None = None
+    learned: Learned | None = None
 
 
 @dataclass(frozen=True, slots=True)

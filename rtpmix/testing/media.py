@@ -9,6 +9,7 @@ from ..errors import CapacityError
 from ..mixer.boxes import DATAGRAM, Inbox, Outbox
 from .net import Address, VirtualNet, VirtualSocket
 
+_Arrival = tuple[bytes, Address]
 _QUEUE = 64  # datagrams that a port keeps until the next beat, as a kernel's buffer does
 
 
@@ -19,10 +20,13 @@ class _Ports:
     rtp: VirtualSocket
     rtcp: VirtualSocket
     row: int | None = None
+    hosts: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())  # learned from
     remote: Address | None = None
     remote_rtcp: Address | None = None
     rtcp_mux: bool = False
-    arrived: tuple[deque[bytes], deque[bytes]] = field(default_factory=lambda: (deque(), deque()))
+    arrived: tuple[deque[_Arrival], deque[_Arrival]] = field(
+        default_factory=lambda: (deque(), deque())
+    )
 
     @property
     def live(self) -> bool:
@@ -65,6 +69,8 @@ class VirtualMediaIO:
         self._next = 0  # index into `ports`: a port is used again as late as possible
         self._legs: dict[int, _Ports] = {}
         self._rows: dict[int, _Ports] = {}
+        self._sources: dict[int, Address] = {}
+        self._refused: dict[int, int] = {}  # by row
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind an even RTP port and the odd RTCP port above it; CapacityError when none is left."""
@@ -94,10 +100,39 @@ class VirtualMediaIO:
             return
         if remote_rtcp is None and remote is not None:
             remote_rtcp = (remote[0], min(remote[1] + 1, 65535))
+        ports.hosts = (frozenset(), frozenset())
         ports.remote, ports.rtcp_mux = remote, rtcp_mux
         ports.remote_rtcp = remote if rtcp_mux else remote_rtcp
         for arrived in ports.arrived:
             arrived.clear()
+
+    def learn(
+        self,
+        leg: int,
+        remote: Address | None,
+        remote_rtcp: Address | None,
+        rtcp_mux: bool,
+        *,
+        hosts: frozenset[str],
+        media: bool,
+    ) -> None:
+        """Hear what these hosts send from any port; see `LearningIO.learn`."""
+        self.connect(leg, remote, remote_rtcp, rtcp_mux)
+        ports = self._legs.get(leg)
+        if ports is not None:
+            none: frozenset[str] = frozenset()
+            ports.hosts = (hosts if media else none, none if rtcp_mux else hosts)
+
+    @property
+    def sources(self) -> dict[int, Address]:
+        """Where datagrams of legs that learn came from; see `LearningIO.sources`."""
+        return self._sources
+
+    def take_refused(self) -> list[tuple[int, int]]:
+        """Return what strangers sent to legs that learn; see `LearningIO.take_refused`."""
+        refused = list(self._refused.items())
+        self._refused.clear()
+        return refused
 
     def release(self, leg: int) -> None:
         """Give the ports back; an unknown leg is no error."""
@@ -115,7 +150,10 @@ class VirtualMediaIO:
             for kind, arrived in enumerate(ports.arrived):
                 if not arrived or count == inbox.capacity:
                     continue
-                datagram = arrived.popleft()[:DATAGRAM]
+                datagram, source = arrived.popleft()
+                datagram = datagram[:DATAGRAM]
+                if ports.hosts[kind]:
+                    self._sources[2 * row + kind] = source
                 inbox.views[count][: len(datagram)] = datagram
                 inbox.sizes[count] = len(datagram)
                 inbox.codes[count] = 2 * row + kind
@@ -155,9 +193,16 @@ class VirtualMediaIO:
 
     def _hear(self, ports: _Ports, kind: int, data: bytes, source: Address) -> None:
         expected = ports.remote_rtcp if kind else ports.remote
-        if not ports.live or source != expected:
+        if not ports.live:
+            return
+        if ports.hosts[kind]:
+            if source[0] not in ports.hosts[kind]:
+                assert ports.row is not None
+                self._refused[ports.row] = self._refused.get(ports.row, 0) + 1
+                return
+        elif source != expected:
             return
         if len(ports.arrived[kind]) >= _QUEUE:
             self.dropped += 1
             return
-        ports.arrived[kind].append(data)
+        ports.arrived[kind].append((data, source))

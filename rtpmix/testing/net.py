@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from .nat import NatBox
 
 Address = tuple[str, int]
 Endpoint = str | Address | None  # a host, a host and port, or anything
@@ -162,6 +163,7 @@ class VirtualNet:
         self._directions: dict[tuple[Address, Address], _Direction] = {}
         self._sockets: dict[Address, VirtualSocket] = {}
         self._observers: list[Callable[[Passage], None]] = []
+        self._boxes: list[NatBox] = []
         self._loop: AbstractEventLoop | None = None
 
     @property
@@ -196,6 +198,11 @@ class VirtualNet:
         """Call ``observer`` with every datagram that is sent from now on."""
         self._observers.append(observer)
 
+    def add_nat(self, box: NatBox) -> NatBox:
+        """Put hosts of this net behind a NAT; return the box."""
+        self._boxes.append(box)
+        return box
+
     # --------------------------------------------------------------------- datagrams
 
     def bind(
@@ -229,6 +236,8 @@ class VirtualNet:
         if len(data) > MAX_DATAGRAM:
             raise OSError(errno.EMSGSIZE, f"a datagram of {len(data)} octets")
         source, destination = self.visible(source), self.check(destination)
+        for box in self._boxes:
+            source = box.outbound(source, destination)
         self.counters.sent += 1
         arrivals = self._fate(self._direction(source, destination))
         for at in arrivals:
@@ -307,6 +316,12 @@ class VirtualNet:
         return (at,)
 
     def _deliver(self, source: Address, destination: Address, data: bytes) -> None:
+        for box in self._boxes:
+            inside = box.inbound(source, destination)
+            if inside is None:
+                self.counters.unreachable += 1
+                return
+            destination = inside
         socket = self._sockets.get(destination)
         if socket is None:
             wildcard = "::" if ":" in destination[0] else "0.0.0.0"
