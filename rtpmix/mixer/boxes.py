@@ -25,7 +25,7 @@ class Inbox:
 
     Attributes
     ----------
-    data : (capacity, 1536) uint8 ndarray
+    data : (capacity, 2112) uint8 ndarray
         One datagram a row.
     views : list of memoryview
         The same rows, to read into.
