@@ -193,6 +193,8 @@ class ProcessHost:
             )
             worker.media = worker.media if message.media is None else message.media
             worker.recording = message.recording or worker.recording
+        elif isinstance(message, say.Carried):
+            self._seats.carried(message)
         elif isinstance(message, say.Ready):
             worker.ready = True
             worker.watch()

@@ -170,6 +170,10 @@ class Worker(ThreadHost):
     def _gap(self, recording: int, frames: int, why: str) -> None:
         self._said.append(say.Gap(recording, frames, why))
 
+    def carry(self, message: say.Carried) -> None:
+        """Tell what goes along with a leg that has parted."""
+        self._channel.send(message)
+
     def _answers(self) -> None:
         while self._said:
             self._channel.send(self._said.popleft())
@@ -227,6 +231,11 @@ class WorkerLoop(MediaLoop):
         events = super().beat()
         for event in events:
             if isinstance(event, LegParted):
+                columns = event.state.columns
+                ssrc, following = int(columns["ssrc_out"]), int(columns["sequence_out"]) & 0xFFFF
+                position = self.secured.position(event.leg, ssrc, following)
+                if position is not None:
+                    self._worker.carry(say.Carried(event.leg, position))
                 self.io.release(event.leg)  # our copy of the sockets; the server has another
         return events
 

@@ -9,10 +9,10 @@ from typing import Any
 from ..mixer.commands import LegStats, MixerEvent
 from ..mixer.tap import TapBlock
 from ..rtp.latching import Terms
-from ..rtp.srtp import StreamKeys
-from .dtls import DtlsTerms
+from ..rtp.srtp_position import StreamPosition
 from .latching_io import Learned
 from .media_io import Address
+from .secure_io import Secret
 
 # ------------------------------------------------------------------------------ to a worker
 
@@ -57,7 +57,7 @@ class Secure:
     """See `MediaHost.secure`."""
 
     leg: int
-    keys: StreamKeys | DtlsTerms | None
+    keys: Secret | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,14 @@ class Happened:
     """Events of one beat."""
 
     events: list[MixerEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How far the keys of a leg are used that goes elsewhere, told before it has parted."""
+
+    leg: int
+    position: StreamPosition
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from rtpmix.mixer import commands as media
 from rtpmix.mixer.commands import MixerEvent, OpenLeg, SetMatrix
 from rtpmix.recorder import Verdict, generate_key, read_capture, verify
 from rtpmix.rtp.packet import RtpPacket
+from rtpmix.rtp.srtp import MasterKey, SrtpSession, StreamKeys
 from rtpmix.server.process_host import ProcessHost, total
 
 UNITY = 32768
@@ -50,9 +51,12 @@ class Heard:
 class Peer(asyncio.DatagramProtocol):
     """A socket that speaks one level and remembers the packets that it hears."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: StreamKeys | None = None) -> None:
         self.packets: list[RtpPacket] = []
         self.reports: list[bytes] = []
+        # libsrtp of its own, which is told nothing of moves.
+        self.sender = SrtpSession.sender(keys.theirs) if keys else None
+        self.receiver = SrtpSession.receiver(keys.ours) if keys else None
         self._came = asyncio.Event()
         self._sent = 0
 
@@ -62,6 +66,8 @@ class Peer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         if not 192 <= data[1] <= 223:  # RTCP, RFC 5761 section 4
+            if self.receiver is not None:
+                data = self.receiver.unprotect(data)
             self.packets.append(RtpPacket.parse(data))
             self._came.set()
         else:
@@ -77,7 +83,8 @@ class Peer(asyncio.DatagramProtocol):
                 payload=bytes([code]) * 160,
             )
             self._sent += 1
-            self.transport.sendto(packet.to_bytes(), to)
+            data = packet.to_bytes()
+            self.transport.sendto(self.sender.protect(data) if self.sender else data, to)
 
     async def until(self, fact: Callable[[], object], feed: Callable[[], None]) -> None:
         """Wait for a fact about what is heard; each packet heard has `feed` say one."""
@@ -97,16 +104,22 @@ class Office:
         self.peers: dict[int, Peer] = {}
         self.addresses: dict[int, Any] = {}
 
-    async def open(self, leg: int) -> Peer:
+    async def open(
+        self, leg: int, keys: StreamKeys | None = None, *, signalled: bool = False, first: int = 0
+    ) -> Peer:
         loop = asyncio.get_running_loop()
-        _, peer = await loop.create_datagram_endpoint(Peer, local_addr=("127.0.0.1", 0))
-        self.addresses[leg] = await self.host.reserve(leg)
+        local = ("127.0.0.1", 0)
+        _, peer = await loop.create_datagram_endpoint(lambda: Peer(keys), local_addr=local)
+        remote = peer.address if signalled else None
+        self.addresses[leg] = await self.host.reserve(leg, remote=remote)
+        if keys is not None:
+            self.host.secure(leg, keys)
         self.host.submit(
             OpenLeg(
                 leg=leg,
                 dtmf_payload_type=101,
                 ssrc=100 + leg,
-                first_sequence=0,
+                first_sequence=first,
                 first_timestamp=0,
             )
         )
@@ -172,6 +185,34 @@ async def test_a_leg_moves_to_the_bridge_of_another_worker_and_stays_one_stream(
     assert sorted(event.leg for event in closed) == [1, 2]
     assert not here.heard.of(media.CommandRefused)
     assert all(event.stats.received > 0 for event in closed)
+
+
+async def test_a_leg_with_keys_moves_and_its_cipher_goes_on() -> None:
+    """libsrtp at the other end hears every packet: across the wrap of sequence numbers, too."""
+    async with office() as here:
+        for leg in (1, 2):
+            keys = StreamKeys(MasterKey.generate(), MasterKey.generate())
+            await here.open(leg, keys, first=65_530)
+        assert here.carried() == [1, 1]
+        await here.peers[2].until(lambda: len(here.peers[2].packets) > 8, lambda: None)
+        here.peers[2].say(here.addresses[2], 0x90)
+        for token, bridge in enumerate((5, 6, 5), 7):
+            here.join(bridge, *((1, 2) if bridge == 5 else (1,)), token=token)
+            await here.reached(token)
+            if bridge == 5:
+                await here.hears(2, 1)
+                await here.hears(1, 2)
+        assert here.host.snapshot()["legs_moved"] >= 1
+        packets = here.peers[2].packets
+        assert {packet.ssrc for packet in packets} == {102}
+        numbers = [packet.sequence_number for packet in packets]
+        assert numbers == [(65_530 + n) & 0xFFFF for n in range(len(numbers))]
+        await here.heard.until(
+            lambda: here.host.snapshot().get("srtp", {}).get("unprotected", 0) > 0
+        )
+        assert here.host.snapshot()["srtp"]["forged"] == 0
+    assert not here.heard.of(media.CommandRefused)
+    assert not here.heard.of(media.WorkerLost)
 
 
 async def test_what_is_asked_of_a_leg_on_its_way_waits_for_it() -> None:
@@ -287,7 +328,7 @@ async def main():
     seen = asyncio.Event()
     await host.start(lambda event: seen.set())
     await host.reserve(1)
-    host.submit(media.OpenLeg(leg=1, ssrc=1, first_sequence=0, first_timestamp=0))
+    host.submit(media.OpenLeg(leg=1, ssrc=1, first_sequence=first, first_timestamp=0))
     host.connect(1, ("127.0.0.1", int(sys.argv[2])), None, True)
     host.submit(media.SetMatrix(bridge=1, seats=(1,), gains=((0,),)))
     await seen.wait()
