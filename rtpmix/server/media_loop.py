@@ -96,11 +96,14 @@ class MediaLoop:
         io.begin(engine.sample, engine.sample / CLOCK_HZ)
         for _ in range(len(queue)):
             self._do(queue.popleft())
+        inbox = engine.inbox
         for _ in range(MAX_READS):
-            count = io.receive(engine.inbox)
-            if not count:
+            inbox.more = True
+            count = io.receive(inbox)
+            if count:
+                engine.receive(count)
+            if not count or not inbox.more:
                 break
-            engine.receive(count)
         for row, number in io.take_refused():
             engine.rows.dropped[row] += number
         for row in io.send(engine.tick()):
