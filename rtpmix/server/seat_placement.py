@@ -20,6 +20,8 @@ from .worker_process import WorkerProcess
 
 _log = logging.getLogger(__name__)
 
+HandOver = Callable[[int, bool, bool], tuple[object, tuple[int, int]] | None]
+
 
 class SeatPlacement:
     """The seats of a `ProcessHost`.
@@ -28,8 +30,10 @@ class SeatPlacement:
     ----------
     workers
         The host's list, which it keeps up to date.
-    descriptors
-        Returns a leg's sockets.
+    hand_over
+        Returns what to tell a worker that gets a leg, and the leg's sockets: given the leg, whether
+        what waits in them may be anybody's, and whether it comes from another worker. None when
+        it has none.
     emit
         Takes events that no worker can tell.
     """
@@ -37,11 +41,11 @@ class SeatPlacement:
     def __init__(
         self,
         workers: list[WorkerProcess],
-        descriptors: Callable[[int], tuple[int, int] | None],
+        hand_over: HandOver,
         emit: Callable[[MixerEvent], None],
     ) -> None:
         self._workers = workers
-        self._descriptors = descriptors
+        self._hand_over = hand_over
         self._emit = emit
         self._near: WeakKeyDictionary[Scope, WorkerProcess] = WeakKeyDictionary()
         self.of_leg: dict[int, WorkerProcess] = {}
@@ -79,14 +83,14 @@ class SeatPlacement:
     def opened(self, leg: int, worker: WorkerProcess) -> None:
         """A leg has sockets, and a worker."""
         self._legs[leg] = PlacedLeg()
-        self._give(leg, worker, fresh=True)
+        self._give(leg, worker, fresh=True, moved=False)
 
-    def _give(self, leg: int, worker: WorkerProcess, *, fresh: bool) -> None:
+    def _give(self, leg: int, worker: WorkerProcess, *, fresh: bool, moved: bool) -> None:
         self.of_leg[leg] = worker
         worker.legs.add(leg)
-        sockets = self._descriptors(leg)
-        if sockets is not None:
-            worker.send(say.Adopt(leg, fresh), sockets)
+        handed = self._hand_over(leg, fresh, moved)
+        if handed is not None:
+            worker.send(*handed)
 
     def latched(self, event: MediaLatched) -> None:
         """A leg's peer was found elsewhere: so it is wherever the leg moves."""
@@ -158,7 +162,7 @@ class SeatPlacement:
         self.moves += 1
         # Before it knew its peer, what waits in its sockets may be anybody's.
         fresh = leg.connect is None or leg.connect.remote is None
-        self._give(number, target, fresh=fresh)
+        self._give(number, target, fresh=fresh, moved=True)
         if leg.position is not None:
             target.send(say.Secure(number, leg.position))
             leg.position = None

@@ -30,6 +30,7 @@ class Settings:
     phases: int
     origin: float
     epoch: float
+    legs_per_port: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,15 @@ class Adopt:
 
     leg: int
     fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The sockets of a shared pair come along, for one more leg on it, whose peer is named."""
+
+    leg: int
+    number: int  # the pair's even port
+    remote: Address
 
 
 @dataclass(frozen=True, slots=True)

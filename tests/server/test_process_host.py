@@ -215,6 +215,73 @@ async def test_a_leg_with_keys_moves_and_its_cipher_goes_on() -> None:
     assert not here.heard.of(media.WorkerLost)
 
 
+async def test_legs_share_ports_in_every_worker_and_one_that_moves_keeps_its_own() -> None:
+    """Its peer sees one stream from one address; the others on the port hear nothing of it."""
+    async with office(legs_per_port=3) as here:
+        keys = [StreamKeys(MasterKey.generate(), MasterKey.generate()) for _ in range(3)]
+        secured = [None, None, None, None, *keys[:2]]
+        for leg in range(1, 7):
+            await here.open(leg, secured[leg - 1], signalled=True, first=65_530)
+        assert here.carried() == [3, 3]
+        ports = {leg: address[1] for leg, address in here.addresses.items()}
+        assert ports[1] == ports[3] == ports[5] != ports[2] == ports[4] == ports[6]
+        assert here.host.snapshot()["shared_ports"] == {"ports": 2, "legs": 6, "parted": 0}
+        here.join(5, 1, 3, token=1)
+        here.join(6, 2, 4, token=2)
+        await here.hears(1, 3)
+        await here.hears(2, 4)
+        for token, moving in ((3, 4), (4, 6)):  # in the clear, and with keys
+            here.join(5, 1, 3, *(leg for leg in (4, 6) if leg <= moving), token=token)
+            await here.reached(token)
+            await here.hears(1, moving, 0xA0 + token)
+            await here.hears(moving, 3, 0xB0 + token)
+        assert here.carried() == [5, 1]
+        assert here.host.snapshot()["shared_ports"] == {"ports": 2, "legs": 4, "parted": 2}
+        here.join(6, 2, token=5)
+        here.join(7, 2, 5, token=6)  # from the other shared port, and with keys, the other way
+        await here.reached(6)
+        await here.hears(2, 5, 0xC1)
+        await here.hears(5, 2, 0xC2)
+        for leg in (4, 5, 6):
+            packets = here.peers[leg].packets
+            assert {packet.ssrc for packet in packets} == {100 + leg}
+            numbers = [packet.sequence_number for packet in packets]
+            assert numbers == [(65_530 + n) & 0xFFFF for n in range(len(numbers))]
+        for leg in range(1, 7):
+            here.host.submit(media.CloseLeg(leg))
+        await here.heard.until(lambda: len(here.heard.of(media.LegClosed)) == 6)
+        assert here.host.snapshot()["shared_ports"] == {"ports": 0, "legs": 0, "parted": 0}
+    assert not here.heard.of(media.CommandRefused)
+
+
+async def test_a_dead_worker_with_shared_ports_and_keys_takes_its_own_calls_alone() -> None:
+    async with office(legs_per_port=4) as here:
+        keys = [StreamKeys(MasterKey.generate(), MasterKey.generate()) for _ in range(5)]
+        for leg in range(1, 5):
+            await here.open(leg, keys[leg], signalled=True)
+        here.join(5, 1, 3, token=1)
+        here.join(6, 2, 4, token=2)
+        await here.reached(1)
+        await here.reached(2)
+        os.kill(here.host.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+        await here.heard.until(lambda: here.heard.of(media.WorkerLost))
+        (lost,) = here.heard.of(media.WorkerLost)
+        assert (lost.worker, lost.legs) == (0, (1, 3))
+        await here.hears(2, 4)
+        here.host.submit(media.CloseLeg(1))
+        here.host.submit(media.CloseLeg(3))
+        await here.heard.until(lambda: len(here.heard.of(media.LegClosed)) == 2)
+        assert here.host.snapshot()["shared_ports"] == {"ports": 1, "legs": 2, "parted": 0}
+        async with asyncio.timeout(PATIENCE):
+            await here.host.ready()
+        for leg in (7, 8):  # the new worker shares ports, too
+            await here.open(leg, keys[0], signalled=True)
+        here.join(7, 7, 8, token=3)
+        await here.reached(3)
+        await here.hears(7, 8)
+        assert here.carried() == [2, 2]
+
+
 async def test_what_is_asked_of_a_leg_on_its_way_waits_for_it() -> None:
     """And a leg can be taken back before it has arrived."""
     async with office() as here:
