@@ -191,6 +191,9 @@ class ProcessHost:
         if isinstance(message, say.Happened):
             for event in message.events:
                 self._on_worker_event(worker, event)
+        elif isinstance(message, say.Frames):
+            for frame in message.unpacked():
+                self._emit(frame)
         elif isinstance(message, say.Figures):
             worker.figures = message
             self._seats.stats.update(

@@ -193,10 +193,13 @@ class Worker(ThreadHost):
 
     def _tell(self, events: list[MixerEvent]) -> None:
         channel = self._channel
-        if channel.waiting > SLOW:
-            kept = [event for event in events if not isinstance(event, TapFrame)]
-            self._dropped += len(events) - len(kept)
-            events = kept
+        frames = [event for event in events if isinstance(event, TapFrame)]
+        if frames:
+            events = [event for event in events if not isinstance(event, TapFrame)]
+            if channel.waiting > SLOW:
+                self._dropped += len(frames)
+            else:
+                channel.send(say.Frames.of(frames))
         if events:
             channel.send(say.Happened(events))
         self._answers()

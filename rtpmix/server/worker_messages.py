@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mixer.commands import LegStats, MixerEvent
+from ..mixer.commands import LegStats, MixerEvent, TapFrame
 from ..mixer.tap import TapBlock
 from ..rtp.latching import Terms
 from ..rtp.srtp_position import StreamPosition
@@ -151,6 +152,35 @@ class Happened:
     """Events of one beat."""
 
     events: list[MixerEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The frames for programs of one beat, in one piece: an object for each costs three times that.
+
+    Parameters
+    ----------
+    heads
+        Of each frame: its position in time, its tap, its octets.
+    pcm
+        The octets of all.
+    """
+
+    heads: list[tuple[int, int, int]]
+    pcm: bytes
+
+    @classmethod
+    def of(cls, frames: list[TapFrame]) -> Frames:
+        """Pack frames."""
+        heads = [(frame.at, frame.tap, len(frame.pcm)) for frame in frames]
+        return cls(heads, b"".join([frame.pcm for frame in frames]))
+
+    def unpacked(self) -> Iterator[TapFrame]:
+        """Yield the frames."""
+        begin = 0
+        for at, tap, size in self.heads:
+            yield TapFrame(at, tap, self.pcm[begin : begin + size])
+            begin += size
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,7 +395,7 @@ async def main():
     seen = asyncio.Event()
     await host.start(lambda event: seen.set())
     await host.reserve(1)
-    host.submit(media.OpenLeg(leg=1, ssrc=1, first_sequence=first, first_timestamp=0))
+    host.submit(media.OpenLeg(leg=1, ssrc=1, first_sequence=0, first_timestamp=0))
     host.connect(1, ("127.0.0.1", int(sys.argv[2])), None, True)
     host.submit(media.SetMatrix(bridge=1, seats=(1,), gains=((0,),)))
     await seen.wait()
