@@ -28,7 +28,7 @@ class PlacedLeg:
 
     connect: say.Connect | None = None
     recorded: bool = False
-    detects: bool = False
+    detects: media.DetectDigits | None = None
     taps: dict[int, media.OpenTap] = field(default_factory=dict)
     shaken: bool = False  # its keys are those of a DTLS handshake, which stays where it is
     keyed: bool = False  # by signalling
@@ -45,7 +45,7 @@ class PlacedLeg:
         elif isinstance(message, media.Record):
             self.recorded = message.on
         elif isinstance(message, media.DetectDigits):
-            self.detects = message.on
+            self.detects = message if message.on else None
         elif isinstance(message, media.OpenTap):
             self.taps[message.tap] = message
         elif isinstance(message, media.CloseSeat):

@@ -171,8 +171,8 @@ class SeatPlacement:
             target.send(leg.connect)
         if leg.recorded:
             target.send(media.Record(number))
-        if leg.detects:
-            target.send(media.DetectDigits(number))
+        if leg.detects is not None:
+            target.send(leg.detects)
         for tap in leg.taps.values():
             target.send(tap)
         waiting, leg.waiting = leg.waiting, []
