@@ -34,7 +34,7 @@ class _Leg:
 
     connect: say.Connect | None = None
     recorded: bool = False
-    detects: bool = False
+    detects: media.DetectDigits | None = None
     taps: dict[int, media.OpenTap] = field(default_factory=dict)
     secured: bool = False
     going_to: WorkerProcess | None = None
@@ -47,7 +47,7 @@ class _Leg:
         elif isinstance(message, media.Record):
             self.recorded = message.on
         elif isinstance(message, media.DetectDigits):
-            self.detects = message.on
+            self.detects = message if message.on else None
         elif isinstance(message, media.OpenTap):
             self.taps[message.tap] = message
         elif isinstance(message, media.CloseSeat):
@@ -205,8 +205,8 @@ class SeatPlacement:
             target.send(leg.connect)
         if leg.recorded:
             target.send(media.Record(number))
-        if leg.detects:
-            target.send(media.DetectDigits(number))
+        if leg.detects is not None:
+            target.send(leg.detects)
         for tap in leg.taps.values():
             target.send(tap)
         waiting, leg.waiting = leg.waiting, []
