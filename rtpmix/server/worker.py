@@ -71,6 +71,7 @@ class Worker(ThreadHost):
         """Beat until told to stop, or until nobody is there to tell."""
         keep_freed_memory()
         gc.set_threshold(*GC_THRESHOLDS)
+        self._collects = True
         gc.collect()
         gc.freeze()
         frames = int((self._clock() - self._origin) / PTIME_S) + 1
