@@ -94,8 +94,22 @@ class Playout:
         rows.latest[row] = -NEVER
         rows.transits[row] = -NEVER
         rows.windows[row] = rows.to_cut[row] = 0
+        rows.transit[row] = -1  # that of the old timeline says nothing about this one
         rows.late_at[row] = -NEVER
         rows.late_since[row] = NEVER
+
+    def is_deep(self, row: int, timestamp: int, beat: int) -> bool:
+        """Whether a packet would wait for longer than any jitter makes necessary.
+
+        After a jump of the timestamps it would, and everything after it: a jump that is no longer
+        than the ring must not become delay.
+        """
+        rows = self._rows
+        if rows.origin[row] == NEVER:
+            return False
+        slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME
+        ahead = (slot - self.next_slot(row, beat)) * self.phases
+        return ahead >= max(self._max_depth, int(rows.lead[row]) + self.phases) + self.behind
 
     def place(self, row: int, timestamp: int, payload: bytes, beat: int, newest: bool) -> bool:
         """Put a payload of any size where its timestamp says; False when it came too late.

@@ -100,9 +100,10 @@ class MediaLoop:
             self._do(queue.popleft())
         for _ in range(MAX_READS):
             count = io.receive(engine.inbox)
-            if not count:
-                break
-            engine.receive(count)
+            if count:
+                engine.receive(count)
+            elif self.secured.idle:
+                break  # else what came was refused, and more may wait behind it
         for row, number in io.take_refused():
             engine.rows.dropped[row] += number
         for row in io.send(engine.tick()):
