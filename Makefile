@@ -10,8 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 20
 GUIDED_SECONDS ?= 120
+HOURS ?= 24
 
-.PHONY: help lab test install format static types unit properties docs fuzz interop peers rfc clean
+.PHONY: help lab test install format static types unit properties docs fuzz interop soak peers rfc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -53,6 +54,9 @@ fuzz: $(VENV)/.dev ## hostile input: FUZZ_SECONDS (20) a target, GUIDED_SECONDS 
 # Away from CI an absent peer leaves its tests out; in CI it fails (tests/interop/conftest.py).
 interop: $(VENV)/.dev ## against SIPp, baresip, linphone, PJSUA2, Kamailio, JsSIP, tshark and more
 	@$(BIN)/python -m pytest -rs tests/interop
+
+soak: $(VENV)/.dev ## a day of calls in virtual time: HOURS (24), some hours of a core
+	@$(BIN)/python -m benchmarks soak --hours $(HOURS)
 
 peers: tests/interop/jssip/node_modules .peers ## the peers for `interop` that Debian lacks
 

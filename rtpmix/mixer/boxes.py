@@ -33,6 +33,9 @@ class Inbox:
         Octets in each row.
     codes : (capacity,) int list
         ``2 * leg row``, plus 1 when it came in on the leg's own RTCP port.
+    more
+        Whether to read again in this beat. I/O that knows that nothing waits says so; each batch
+        has a price of its own, and what comes while one is worked on has time until the next beat.
     """
 
     def __init__(self, capacity: int = 512) -> None:
@@ -42,6 +45,7 @@ class Inbox:
         self.sizes = [0] * capacity
         self.codes = [0] * capacity
         self.count = 0  # used by `put` only
+        self.more = True
 
     def put(self, row: int, datagram: bytes, *, rtcp: bool = False) -> bool:
         """Add one datagram; False, and nothing kept, when the inbox is full.
@@ -71,6 +75,8 @@ class Outbox:
         The rows whose packet is due.
     views : list of memoryview
         The packet of each row, 172 octets; valid until the next beat of this phase.
+    starts : (n,) uint64 ndarray or None
+        Where in memory each of the views begins, where whoever made them knows it.
     extra : list of (row, packet, is RTCP)
         What does not fit the pattern: RFC 4733 events and RTCP.
     """
@@ -79,4 +85,5 @@ class Outbox:
     version: int = 0
     rows: list[int] = field(default_factory=list)
     views: list[memoryview] = field(default_factory=list)
+    starts: NDArray[np.uint64] | None = None
     extra: list[tuple[int, bytes, bool]] = field(default_factory=list)

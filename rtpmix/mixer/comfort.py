@@ -2,9 +2,9 @@
 
 *In.* A comfort-noise packet says from which slot on its talker is silent, how loud and of which
 colour. Where no frame comes after that, noise is played until one comes. It fades in and out over
-a frame, on top of what concealment does. White noise is a hash of a row's seed and its own count
-of samples, coloured by a short filter of whole numbers: the same bits on every run and machine,
-whoever else is there.
+a frame, and what concealment does gives way to it. White noise is a hash of a row's seed and its
+own count of samples, coloured by a short filter of whole numbers: the same bits on every run and
+machine, whoever else is there.
 
 *Out.* A leg that has agreed to it and has heard nothing for a while gets descriptions in place of
 packets. What decides is what this leg hears, and nothing else.
@@ -90,7 +90,12 @@ class ComfortIn:
         white = self._coloured(at)
         level = before[:, None] * FRAME + (after - before)[:, None] * _RISING
         noise = white * level // (SPREAD * UNIT * FRAME)
-        spoken[places] = (spoken[places] + noise).clip(-32768, 32767)
+        # Who says that it is silent is not carried on by concealment beyond the frame of the noise.
+        begins = rows.played_slot[at] == rows.noise_since[at]
+        carried_on = np.where(begins[:, None], FRAME - _RISING, 0)
+        voice = spoken[places].astype(np.int64)
+        voice = np.where(came[:, None], voice, voice * carried_on // FRAME)
+        spoken[places] = (voice + noise).clip(-32768, 32767)
         rows.noise_amplitude[at] = after
         rows.noise_time[at] += FRAME
         rows.noise_since[at[came]] = NEVER

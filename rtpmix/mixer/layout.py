@@ -18,6 +18,7 @@ from .g711 import PCMA
 from .gains import Exact, coefficients_of_frame, mix_ramp
 from .rows import FRAME, Kind, Numbers, Rows
 
+_LEG, _SOURCE, _TAP = int(Kind.LEG), int(Kind.SOURCE), int(Kind.TAP)  # numpy is slow with enums
 # Recorded legs, their places, their laws, and who contributes to what each hears
 Recorded = tuple[tuple[int, ...], Numbers, tuple[str, ...], tuple[tuple[int, ...], ...]]
 
@@ -99,19 +100,23 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
     for bridge in bridges:
         if bridge.seats:
             by_size.setdefault(len(bridge.seats), []).append(bridge)
+    row_of = rows.of_seat.__getitem__
     order: list[int] = []
     groups: list[Group] = []
     ramping: list[tuple[Bridge, int]] = []
     limited: list[int] = []
     for size, members in sorted(by_size.items()):
         start = len(order)
-        for bridge in members:
-            if bridge.ramp is not None:
-                ramping.append((bridge, len(order)))
+        order.extend([row_of(seat) for bridge in members for seat in bridge.seats])
+        ramping.extend(
+            (bridge, start + place * size)
+            for place, bridge in enumerate(members)
+            if bridge.ramp is not None
+        )
+        for place, bridge in enumerate(members):
             if bridge.limited:
-                limited.extend(range(len(order), len(order) + size))
-            order.extend([rows.of_seat[seat] for seat in bridge.seats])
-        gains = np.stack([bridge.gains for bridge in members])
+                limited.extend(range(start + place * size, start + (place + 1) * size))
+        gains = np.concatenate([bridge.gains for bridge in members]).reshape(-1, size, size)
         crowd = crowd_of(gains[0]) if len(members) == 1 else None
         groups.append(Group(start, len(order), size, gains, crowd))
     mixed = len(order)
@@ -123,10 +128,10 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
         mixed=mixed,
         groups=groups,
         ramping=ramping,
-        positions={row: place for place, row in enumerate(order)},
-        legs=np.flatnonzero(kinds == Kind.LEG),
+        positions=dict(zip(order, range(len(order)), strict=True)),
+        legs=np.flatnonzero(kinds == _LEG),
         alaw=np.flatnonzero(rows.law[index] == PCMA),
         limited=np.array(limited, np.int64),
-        sources=index[kinds == Kind.SOURCE].tolist(),
-        taps=index[kinds == Kind.TAP].tolist(),
+        sources=index[kinds == _SOURCE].tolist(),
+        taps=index[kinds == _TAP].tolist(),
     )

@@ -45,6 +45,8 @@ class Packetiser:
         self._indices[phase] = index
         outbox.rows = index.tolist()
         outbox.views = [rows.views[row] for row in outbox.rows]
+        packets = rows.packets
+        outbox.starts = (packets.ctypes.data + index * packets.strides[0]).astype(np.uint64)
         outbox.version += 1
 
     def write(self, phase: int, codes: NDArray[np.uint8]) -> Outbox:

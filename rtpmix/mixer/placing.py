@@ -33,6 +33,7 @@ from .switchboard import Switchboard
 
 FIRST_LOOK_MS = 500  # after a bridge was made, or was last not ready: two windows of the playout
 LOOK_MS = 2000  # from one look at a bridge to the next
+MOVE_FRAMES = 8  # moves are done together: each makes the lists of what is mixed and sent anew
 REST_MS = 10_000  # after a move, and after one that was not worth it
 CROWDED = 1.25  # times the average number of legs: such a phase takes no more
 SPARE = 12  # legs that a phase may have beyond that
@@ -88,7 +89,7 @@ class Placing:
         if self.phases == 1:
             return
         moves = self._moves[phase]
-        if moves:
+        if moves and beat // self.phases % MOVE_FRAMES == 0:
             for number, (to, shift) in moves.items():
                 self._move(number, to, shift, beat)
             moves.clear()
@@ -126,8 +127,7 @@ class Placing:
         self._rests[number] = beat + self._playout.beats(REST_MS)
         self._count_load(number, best, legs)
         earlier = (bridge.phase - best) % self.phases
-        waits = self._playout.start(rows) - needed
-        if int(waits.min()) >= earlier:
+        if self._least_wait(bridge) >= earlier:
             self._moves[bridge.phase][number] = (best, -earlier)
         else:
             self._moves[best][number] = (best, (best - bridge.phase) % self.phases)
@@ -137,6 +137,8 @@ class Placing:
         bridge = self._board.bridges.get(number)
         if bridge is None or (bridge.phase + shift) % self.phases != to:
             return  # closed, and perhaps made anew
+        if -shift > self._least_wait(bridge):
+            return  # since it was decided somebody has come later, or only come
         last = beat - (beat - bridge.phase) % self.phases
         following = last + self.phases + shift
         rows = np.array([self._rows.of_seat[seat] for seat in bridge.seats], np.int64)
@@ -148,6 +150,14 @@ class Placing:
         samples = self._playout.beat_samples
         self._events.append(BridgeMoved(following * samples, number, last * samples))
         self.moves += 1
+
+    def _least_wait(self, bridge: Bridge) -> int:
+        """Return the beats that every leg's packets are there before they are needed."""
+        rows = self._counting(bridge.seats, bridge.untimed)
+        needed = self._needed(rows)
+        heard = needed > -NEVER
+        waits = self._playout.start(rows[heard]) - needed[heard]
+        return int(waits.min()) if waits.size else 0
 
     def _cut_what_waits(self, rows: Numbers) -> None:
         """Whoever waits for a whole frame too much now is to lose it soon."""

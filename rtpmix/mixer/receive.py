@@ -100,6 +100,8 @@ class Receiver:
         rows.received[at] += 1
         rows.heard_at[at] = beat
         self._count_jitter(at, wire, beat)
+        if self._stream.doubt:
+            self._stream.trust(at)
         if not rows.media_seen[at].all():
             for row in at[~rows.media_seen[at]].tolist():
                 self._first_heard(row)

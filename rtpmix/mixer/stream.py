@@ -18,7 +18,7 @@ from ..rtp.packet import RtpPacket
 from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS, signed_difference
 from . import bursts
 from .playout import Playout
-from .rows import FRAME, NEVER, Rows
+from .rows import FRAME, NEVER, Numbers, Rows
 
 MAX_DROPOUT = 3000  # RFC 3550 appendix A.1: a gap larger than this is a restart
 SEEN = 64  # packets back that we remember: older ones are no reordering
@@ -39,6 +39,11 @@ class Stream:
         Gets ``(row, packet)`` for each RFC 4733 packet.
     on_noise
         Gets ``(row, payload, extended timestamp, beat)`` of the newest comfort noise.
+
+    Attributes
+    ----------
+    doubt : dict
+        Row -> the (SSRC, sequence number) that would confirm another stream.
     """
 
     def __init__(
@@ -48,13 +53,18 @@ class Stream:
         self._playout = playout
         self._on_digit = on_digit
         self._on_noise = on_noise
-        self._doubt: dict[int, tuple[int, int]] = {}  # row -> the (SSRC, sequence) that confirms
+        self.doubt: dict[int, tuple[int, int]] = {}
         self._old_source_beats = playout.beats(OLD_SOURCE_MS)
         self.restarted: list[int] = []  # rows whose source began a new stream
 
+    def trust(self, index: Numbers) -> None:
+        """Rows got the next packet of their stream: another has to begin anew to show itself."""
+        for row in self.doubt.keys() & set(index.tolist()):
+            del self.doubt[row]
+
     def forget(self, row: int) -> None:
         """Drop what is known about a row that is given back."""
-        self._doubt.pop(row, None)
+        self.doubt.pop(row, None)
 
     def take(self, row: int, datagram: bytes, beat: int) -> bool:
         """Take one datagram that is not RTCP; True when it is of the leg's stream.
@@ -107,7 +117,7 @@ class Stream:
             rows.seen[row] = (seen | 1) & 0xFFFF_FFFF_FFFF_FFFF
             rows.extended_sequence[row] = highest + step
             rows.received[row] += 1
-            self._doubt.pop(row, None)
+            self.doubt.pop(row, None)
             return True
         if -SEEN < step <= 0:
             return self._take_old(row, -step)
@@ -143,10 +153,10 @@ class Stream:
 
     def _restart_if_confirmed(self, row: int, packet: RtpPacket) -> bool | None:
         """RFC 3550 appendix A.1: two packets in sequence that don't fit begin a new stream."""
-        if self._doubt.get(row) == (packet.ssrc, packet.sequence_number):
+        if self.doubt.get(row) == (packet.ssrc, packet.sequence_number):
             return self._begin(row, packet)
         expected = (packet.sequence_number + 1) % SEQUENCE_MODULUS
-        self._doubt[row] = (packet.ssrc, expected)
+        self.doubt[row] = (packet.ssrc, expected)
         self._rows.dropped[row] += 1
         return None
 
@@ -156,7 +166,7 @@ class Stream:
         if rows.ssrc_in[row] >= 0:
             rows.lost_before[row] += self.lost_in_stream(row)
             self.restarted.append(row)
-        self._doubt.pop(row, None)
+        self.doubt.pop(row, None)
         rows.ssrc_in[row] = packet.ssrc
         rows.extended_sequence[row] = rows.base_sequence[row] = packet.sequence_number
         rows.extended_timestamp[row] = packet.timestamp

@@ -79,6 +79,11 @@ class TimeScale:
         rows.waited[at] += 1
         ready = (rows.waited[at] >= EVERY) & (rows.to_cut[at] > 0) & present[busy]
         more = ready & self._playout.has_next(at)
+        now = more | (rows.carry[at] > 0)  # else it goes on as it is
+        if not now.all():
+            busy, at, more = busy[now], at[now], more[now]
+            if not busy.size:
+                return
         line = self._line(at, spoken[busy], more)
         cuts = self._cuts(at, line, more)
         taken = more & (cuts > 0)
@@ -121,20 +126,17 @@ class TimeScale:
         be carried; any other row can't cut more than it carries.
         """
         carry, waited = self._rows.carry[at], self._rows.waited[at]
-        least = np.where(more, carry + 1, 1)[:, None]
-        most = np.where(more, carry + FRAME, carry)[:, None]
-        alike = likeness(np.pad(line, ((0, 0), (0, FADE))).astype(float), 0, 0, _LAGS.size, FADE)
-        fits = (least <= _LAGS) & (most >= _LAGS) & ((_LAGS >= SHORTEST) | (most == _LAGS))
-        alike = np.where(fits, alike, -2.0)
-        best = alike.max(axis=1)
-        # The longest that fits about as well as the best.
-        longest = _LAGS[-1] - np.argmax(alike[:, ::-1] >= (best - 0.05)[:, None], axis=1)
+        least = np.where(more, carry + 1, 1)
+        most = np.where(more, carry + FRAME, carry)
         heard = np.where(more, 2 * FRAME, FRAME) + carry
         quiet = np.sum(line[:, : 3 * FRAME] ** 2 * (heard[:, None] > _LINE), axis=1) < QUIET * heard
-        patience = np.where(self._rows.to_cut[at] > 2, EVERY, PATIENCE)
-        now = ((waited >= EVERY) & (best >= ALIKE)) | (waited >= patience)
-        cuts = np.where(quiet, most[:, 0], np.where(now, longest, 0))
-        return np.where(fits.any(axis=1), cuts, 0)
+        cuts = np.where(quiet, most, 0)
+        voiced = np.flatnonzero(~quiet & (waited >= EVERY))
+        if voiced.size:
+            longest, best = _best_lags(line[voiced], least[voiced, None], most[voiced, None])
+            patience = np.where(self._rows.to_cut[at[voiced]] > 2, EVERY, PATIENCE)
+            cuts[voiced] = np.where((best >= ALIKE) | (waited[voiced] >= patience), longest, 0)
+        return cuts
 
     def _play(self, at: Numbers, line: Numbers, cuts: Numbers, taken: NDArray[np.bool_]) -> Numbers:
         """Cut, return a frame a row, and keep the rest."""
@@ -148,3 +150,14 @@ class TimeScale:
         rows.carried[at] = result[:, FRAME:]
         rows.waited[at[cuts > 0]] = 0
         return result[:, :FRAME]
+
+
+def _best_lags(line: Numbers, least: Numbers, most: Numbers) -> tuple[Numbers, NDArray[np.float64]]:
+    """Return how many samples to cut out of each line, and how alike its two ends then are."""
+    alike = likeness(np.pad(line, ((0, 0), (0, FADE))).astype(float), 0, 0, _LAGS.size, FADE)
+    fits = (least <= _LAGS) & (most >= _LAGS) & ((_LAGS >= SHORTEST) | (most == _LAGS))
+    alike = np.where(fits, alike, -2.0)
+    best = alike.max(axis=1)
+    # The longest that fits about as well as the best.
+    longest = _LAGS[-1] - np.argmax(alike[:, ::-1] >= (best - 0.05)[:, None], axis=1)
+    return longest, best

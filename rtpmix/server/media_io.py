@@ -47,7 +47,10 @@ class MediaIO(Protocol):
         """Give the ports back; an unknown leg is no error."""
 
     def receive(self, inbox: Inbox) -> int:
-        """Fill the inbox with at most one datagram a leg and kind; return how many."""
+        """Fill the inbox with at most one datagram a leg and kind; return how many.
+
+        I/O that knows that nothing more waits clears ``inbox.more``.
+        """
 
     def send(self, outbox: Outbox) -> list[int]:
         """Send everything in the outbox; return the rows whose send failed."""

@@ -98,12 +98,15 @@ class MediaLoop:
         io.begin(engine.sample, engine.sample / CLOCK_HZ)
         for _ in range(len(queue)):
             self._do(queue.popleft())
+        inbox = engine.inbox
         for _ in range(MAX_READS):
-            count = io.receive(engine.inbox)
+            inbox.more = True
+            count = io.receive(inbox)
             if count:
                 engine.receive(count)
-            elif self.secured.idle:
-                break  # else what came was refused, and more may wait behind it
+            # Where all that came was refused, more may wait behind it.
+            if not inbox.more or (not count and self.secured.idle):
+                break
         for row, number in io.take_refused():
             engine.rows.dropped[row] += number
         for row in io.send(engine.tick()):

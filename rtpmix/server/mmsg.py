@@ -1,7 +1,8 @@
 """Many datagrams with one call: ``recvmmsg`` and ``sendmmsg`` of Linux, through ctypes.
 
-Python's socket module has neither. The structures are laid out once and used again and again; the
-interpreter lock is given up during each call.
+Python's socket module has neither. The structures are laid out once and used again and again. The
+interpreter lock is kept during each call, which never waits: given up, it would come back late, and
+another thread would have had it for less than the price of the change.
 
 References
 ----------
@@ -45,6 +46,7 @@ class _MmsgHdr(ctypes.Structure):
 
 
 _SIZE = ctypes.sizeof(_MmsgHdr)
+_VECTOR, _HEADER = np.dtype(_IoVec), np.dtype(_MmsgHdr)
 
 
 def _functions() -> tuple[Any, Any] | None:
@@ -52,7 +54,7 @@ def _functions() -> tuple[Any, Any] | None:
     if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     try:
-        library = ctypes.CDLL(None, use_errno=True)
+        library = ctypes.PyDLL(None)
         take, give = library.recvmmsg, library.sendmmsg
     except (OSError, AttributeError):
         return None
@@ -146,38 +148,51 @@ class Departures:
     ----------
     views : list of memoryview
         Writable; what they show at the time of `send` is sent.
-    names : list of bytes
+    names : (n, 16) uint8 ndarray
         The ``sockaddr_in`` of each.
+    starts : (n,) uint64 ndarray or None
+        Where each view begins in memory; None: it is looked up, which takes longer.
     """
 
-    def __init__(self, views: list[memoryview], names: list[bytes]) -> None:
+    def __init__(
+        self,
+        views: list[memoryview],
+        names: NDArray[np.uint8],
+        starts: NDArray[np.uint64] | None = None,
+    ) -> None:
         count = len(views)
         self._views = views  # kept, like the names: the structures point into them
-        self._names = ctypes.create_string_buffer(b"".join(names), count * SOCKADDR_IN)
+        self._names = np.ascontiguousarray(names)
         self._count = count
         # Columns, not one by one: whoever calls a busy server has this done for hundreds of legs.
         rows = np.arange(count, dtype=np.uint64)
-        self._vectors = np.zeros(count, np.dtype(_IoVec))
-        self._vectors["base"] = [ctypes.addressof(ctypes.c_uint8.from_buffer(v)) for v in views]
-        self._vectors["length"] = [view.nbytes for view in views]
-        self._headers = np.zeros(count, np.dtype(_MmsgHdr))
+        self._vectors = np.zeros(count, _VECTOR)
+        self._vectors["base"] = addresses(views) if starts is None else starts
+        self._vectors["length"] = np.fromiter(map(len, views), np.uint64, count)
+        self._headers = np.zeros(count, _HEADER)
         headers = self._headers["header"]
-        headers["name"] = ctypes.addressof(self._names) + rows * SOCKADDR_IN
+        headers["name"] = self._names.ctypes.data + rows * SOCKADDR_IN
         headers["name_length"] = SOCKADDR_IN
-        headers["vector"] = self._vectors.ctypes.data + rows * self._vectors.itemsize
+        headers["vector"] = self._vectors.ctypes.data + rows * _VECTOR.itemsize
         headers["vector_length"] = 1
         self._start = self._headers.ctypes.data
 
-    def send(self, descriptor: int) -> list[int]:
-        """Send all of them; return the places of those that the kernel refused."""
+    def send(self, descriptor: int, first: int = 0, stop: int | None = None) -> list[int]:
+        """Send those from ``first`` up to ``stop``, or all; return places the kernel refused."""
         assert _calls is not None
         failed: list[int] = []
-        done, count = 0, self._count
-        while done < count:
-            sent = int(_calls[1](descriptor, self._start + done * _SIZE, count - done, DONT_WAIT))
+        done, end = first, self._count if stop is None else stop
+        while done < end:
+            sent = int(_calls[1](descriptor, self._start + done * _SIZE, end - done, DONT_WAIT))
             if sent > 0:
                 done += sent
             else:  # the first of the rest is refused; the others may do
                 failed.append(done)
                 done += 1
         return failed
+
+
+def addresses(views: list[memoryview]) -> NDArray[np.uint64]:
+    """Return where in memory each of these writable views begins."""
+    places = [ctypes.addressof(ctypes.c_uint8.from_buffer(view)) for view in views]
+    return np.array(places, np.uint64)

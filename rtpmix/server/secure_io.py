@@ -37,6 +37,10 @@ class _Plan:
         self.box = Outbox(phase=outbox.phase, version=version)
         self._spoilt = 0
         self._sealed: list[tuple[int, memoryview, memoryview, Callable[[bytes], bytes]]] = []
+        if secured.keys().isdisjoint(outbox.rows):
+            self.box.rows, self.box.views = outbox.rows[:], outbox.views[:]
+            self.box.starts = outbox.starts
+            return
         for row, view in zip(outbox.rows, outbox.views, strict=True):
             stream = secured.get(row)
             if stream is None:

@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 
 from ..mixer.boxes import Inbox, Outbox
 from . import mmsg
+from .departing import Departing
 from .media_io import Address
 from .socket_io import RECEIVE_BUFFER, SocketIO
 
 WAITING = 16  # datagrams of one leg that wait for the next reads: what a stall of 0.3 s leaves
-_Names = tuple[
-    bytes | None, bytes | None, bool
-]  # of a leg's RTP and RTCP, and whether both are one
+# Of a leg's RTP and RTCP, and whether both are one
+_Names = tuple[bytes | None, bytes | None, bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -78,8 +78,7 @@ class SharedIO:
         self._waiting: dict[int, deque[bytes]] = {}  # by code: more than one came at a time
         self._epoll = select.epoll()
         self._arrivals: tuple[Inbox, mmsg.Arrivals] | None = None
-        self._plans: dict[int, tuple[int, list[tuple[int, mmsg.Departures, list[int]]]]] = {}
-        self._generation = 0
+        self._departing = Departing()
         self._lock = threading.Lock()  # of legs and ports, not held for packets
         self.unknown = 0  # datagrams of sources that no leg has
         self.overrun = 0  # datagrams of a leg that sent too many at a time
@@ -217,23 +216,24 @@ class SharedIO:
         known.names = (None, None, False)
 
     def _listen(self, known: _Leg) -> None:
-        self._generation += 1
         rtp, rtcp, _ = known.names
         if known.row is None:
             return
+        self._departing.silence(known.row)
         if rtp is not None:
+            self._departing.speak(known.row, known.port.rtp.fileno(), rtp)
             known.port.codes[mmsg.key_of(rtp)] = 2 * known.row
         if rtcp is not None:
             known.port.rtcp_codes[mmsg.key_of(rtcp)] = 2 * known.row + 1
 
     def _deafen(self, known: _Leg) -> None:
-        self._generation += 1
         rtp, rtcp, _ = known.names
         if rtp is not None:
             known.port.codes.pop(mmsg.key_of(rtp), None)
         if rtcp is not None:
             known.port.rtcp_codes.pop(mmsg.key_of(rtcp), None)
         if known.row is not None:
+            self._departing.silence(known.row)
             for code in (2 * known.row, 2 * known.row + 1):
                 self._waiting.pop(code, None)
 
@@ -268,7 +268,10 @@ class SharedIO:
                 count = self._sift(inbox, count, found)
             else:
                 count += found
-        return self._plain.receive(inbox, count)
+        shared = count
+        count = self._plain.receive(inbox, count)
+        inbox.more = bool(self._waiting) or count > shared or count == inbox.capacity
+        return count
 
     def _take_waiting(self, inbox: Inbox) -> int:
         """Put the first waiting datagram of each leg into the inbox."""
@@ -309,9 +312,7 @@ class SharedIO:
 
     def send(self, outbox: Outbox) -> list[int]:
         """Send the packets of a beat; see `MediaIO.send`."""
-        failed: list[int] = []
-        for descriptor, departures, rows in self._plan(outbox):
-            failed += [rows[place] for place in departures.send(descriptor)]
+        failed = self._departing.send(outbox)
         for row, packet, is_rtcp in outbox.extra:
             known = self._rows.get(row)
             if known is None:
@@ -324,27 +325,6 @@ class SharedIO:
                 except OSError:
                     failed.append(row)
         return failed + self._plain.send(outbox)
-
-    def _plan(self, outbox: Outbox) -> list[tuple[int, mmsg.Departures, list[int]]]:
-        """Return what to send on each port for a phase, made anew only after a change."""
-        key = (outbox.version << 32) + self._generation
-        planned = self._plans.get(outbox.phase)
-        if planned is not None and planned[0] == key:
-            return planned[1]
-        by_port: dict[int, tuple[list[memoryview], list[bytes], list[int]]] = {}
-        for row, view in zip(outbox.rows, outbox.views, strict=True):
-            known = self._rows.get(row)
-            if known is not None and known.names[0] is not None:
-                group = by_port.setdefault(known.port.rtp.fileno(), ([], [], []))
-                group[0].append(view)
-                group[1].append(known.names[0])
-                group[2].append(row)
-        plan = [
-            (descriptor, mmsg.Departures(views, names), rows)
-            for descriptor, (views, names, rows) in by_port.items()
-        ]
-        self._plans[outbox.phase] = (key, plan)
-        return plan
 
 
 def _name(remote: Address) -> bytes | None:

@@ -10,8 +10,10 @@ That is cheaper than waking for each, and what a packet loses by waiting is less
 
 Three settings of the process are changed while a host runs, and put back by `stop`:
 
-* The interpreter's switch interval goes from 5 ms to 0.1 ms. It is how long the event loop may
-  keep the interpreter from a media thread that is due, and again after each of its system calls.
+* The interpreter's switch interval goes from 5 ms to 0.1 ms, for that is how long the event loop
+  may keep the interpreter from a media thread that is due. While a beat is on it is 20 ms: a beat
+  that is interrupted takes twice as long, and the event loop gains nothing by it. It has what is
+  left between beats, and half a millisecond when they are late.
 * What exists when the host starts is frozen (`gc.freeze`): a full garbage collection stops every
   thread for as long as it takes to look at all objects.
 * Garbage collections become rarer. A call's objects die without one; with the default thresholds
@@ -45,7 +47,9 @@ from .shared_io import SharedIO, media_io
 _log = logging.getLogger(__name__)
 
 PTIME_S = FRAME / CLOCK_HZ
-SWITCH_INTERVAL_S = 0.0001
+SWITCH_INTERVAL_S = 0.0001  # between beats
+BEAT_INTERVAL_S = 0.02  # and in one
+YIELD_S = 0.0005  # left to the event loop between two beats that are late
 GC_THRESHOLDS = (10_000, 20, 50)  # a young collection still takes less than a millisecond
 MOST_BEHIND_S = 5 * PTIME_S  # further behind than this, frames are left out
 
@@ -146,8 +150,7 @@ class ThreadHost(EngineHost):
         while not self._stopping:
             due = start + engine.beat * self._beat_s
             wait = due - clock()
-            if wait > 0:
-                time.sleep(wait)
+            time.sleep(wait if wait > 0 else YIELD_S)
             late = clock() - due
             media.count_lateness(late)
             if late > self._beat_s:
@@ -159,13 +162,17 @@ class ThreadHost(EngineHost):
                     late -= frames * PTIME_S
             # Rounded up from a fifth of a beat: better some delay too much, which is cut again.
             engine.behind = int(max(late, 0.0) / self._beat_s + 0.8)
+            sys.setswitchinterval(BEAT_INTERVAL_S)
+            events: list[MixerEvent] = []
             try:
-                self._tell(media.beat())
+                events = media.beat()
             except Exception:
                 # A bug, by definition. One frame of every call is lost, not every call.
                 _log.exception("a beat of the media thread failed")
                 media.failed_beats += 1
                 engine.skip(1)
+            sys.setswitchinterval(SWITCH_INTERVAL_S)
+            self._tell(events)
         self._tell(media.finish())
 
     def _tell(self, events: list[MixerEvent]) -> None:

@@ -31,6 +31,7 @@ from .net import Link, Passage, VirtualNet
 from .phone import PhoneState, TonePhone
 from .phone_media import ReceivedPacket
 from .servers import virtual_server
+from .speaker import speech
 
 __all__ = [
     "Link",
@@ -50,6 +51,7 @@ __all__ = [
     "relative_levels",
     "rms_db",
     "run",
+    "speech",
     "tone",
     "tones_heard",
     "virtual_server",

@@ -25,8 +25,8 @@ TONE_SECONDS = 120.0  # longer than any test: the file is not repeated
 
 CONFIG = """\
 poll_method epoll
-sip_listen 127.0.0.1:{sip_port}
-net_interface 127.0.0.1
+sip_listen {host}:{sip_port}
+net_interface {host}
 audio_source aufile,{directory}/tone.wav
 audio_player aubridge,nowhere
 audio_alert aubridge,alert
@@ -76,6 +76,8 @@ class Baresip:
         How media is encrypted: "srtp" or "srtp-mand" (SDES), "dtls_srtp"; empty: not at all.
     watches
         Address of record of somebody whose presence is subscribed to.
+    host
+        The address of its SIP and its media.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Baresip:
         certificate: Path | None = None,
         media: str = "",
         watches: str = "",
+        host: str = "127.0.0.1",
     ) -> None:
         self.name = name
         self.frequency = frequency
@@ -99,6 +102,7 @@ class Baresip:
         self.news = News(
             lambda what: f"{name} did not tell {what}; its log ends:\n{self.log()[-3000:]}"
         )
+        self._host = host
         self._transport = transport
         self._tls = TLS.format(ca=ca, certificate=certificate) if ca else ""
         self._watches = watches
@@ -116,7 +120,7 @@ class Baresip:
     def address(self) -> str:
         """The SIP URI to call the phone at directly."""
         port = self.port + (self._transport == "tls")
-        return f"sip:{self.name}@127.0.0.1:{port};transport={self._transport}"
+        return f"sip:{self.name}@{self._host}:{port};transport={self._transport}"
 
     async def start(self) -> None:
         """Start the program and wait until it takes commands."""
@@ -185,6 +189,7 @@ class Baresip:
             self._tls
             + (ENCRYPTING if self._media else "")
             + CONFIG.format(
+                host=self._host,
                 sip_port=self.port,
                 directory=self._directory,
                 clock=CLOCK_HZ,
@@ -206,7 +211,7 @@ class Baresip:
         if self._media:
             calls += f";mediaenc={self._media}"
         if not self._registrar:
-            return f"<sip:{self.name}@127.0.0.1:{self.port}>;regint=0;{calls}"
+            return f"<sip:{self.name}@{self._host}:{self.port}>;regint=0;{calls}"
         login = f"regint=60;auth_user={self.name};auth_pass={self._password}"
         where = f"{self._registrar};transport={self._transport}"
         return f"<sip:{self.name}@{where}>;{login};{calls}"

@@ -79,6 +79,15 @@ def test_silence_that_was_told_is_not_loss(rig, speech) -> None:
     assert (stats.concealed, stats.lost, stats.bursts) == (1, 1, 0)
 
 
+def test_a_voice_does_not_go_on_into_the_silence_that_it_told(rig, speech) -> None:
+    """Concealment fades out within the first frame of noise, not in 140 ms as over a loss."""
+    begun(rig, speech)
+    noise(rig, 1, bytes((70,)), frames=10)
+    sound = spoken(rig)
+    assert np.abs(sound[10 * FRAME : 11 * FRAME]).max() > 1000
+    assert np.abs(sound[11 * FRAME : 15 * FRAME]).max() < 100
+
+
 def test_noise_comes_and_goes_without_a_step(rig, level) -> None:
     begun(rig, lambda seed: level(0))
     noise(rig, 1, bytes((20,)), frames=30)

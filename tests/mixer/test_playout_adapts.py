@@ -171,3 +171,47 @@ def test_voice_keeps_its_pitch_while_delay_is_cut(rig) -> None:
     sound = np.concatenate(found.spoken)[8000 + 8 * 400 : 8000 + 8 * 400 + 8000].astype(float)
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(sound.size)))
     assert abs(int(np.argmax(spectrum)) - 130) <= 3
+
+
+@pytest.mark.parametrize(
+    "network", [Network(jitter=0.03), Network(jitter=0.008), Network(tail=0.01)]
+)
+def test_the_delay_that_stats_tell_is_the_delay_that_is_heard(rig, network: Network) -> None:
+    """`LegStats.playout_delay_ms` of a packet, against when the mixer consumed its frame."""
+    codes = np.repeat(np.arange(0x80, 0x80 + 50, dtype=np.uint8), FRAME)
+    values = g711.decode(codes[::FRAME], g711.PCMU)
+    number_of = {int(value): number for number, value in enumerate(values)}
+    assert len(number_of) == 50  # frames of a second that can be told apart
+    row = rig.open(1)
+    rig.engine.submit(Record(1))
+    waiting = network.arrivals(1000)[::-1]
+    told: dict[int, tuple[int, float]] = {}  # frame: sample of its arrival, delay told then
+    for beat in range(1100 * 4):
+        while waiting and waiting[-1][0] <= beat * 0.005:
+            number = waiting.pop()[1]
+            begin = number % 50 * FRAME
+            rig.hand_in(
+                1,
+                RtpPacket(
+                    payload_type=0,
+                    sequence_number=number & 0xFFFF,
+                    timestamp=number * FRAME,
+                    ssrc=5,
+                    payload=codes[begin : begin + FRAME].tobytes(),
+                ).to_bytes(),
+            )
+            stats = rig.engine.leg_stats(1)
+            told[number] = rig.engine.sample, stats.playout_delay_ms
+        rig.beat()
+    assert rig.engine.row_of(1) == row
+    heard = {
+        (block.sample, number_of.get(int(block.spoken[0, 120])))
+        for block in rig.blocks
+        if block.present[0]
+    }
+    exact = sum(
+        (at + round(delay * 8), number % 50) in heard for number, (at, delay) in told.items()
+    )
+    # All but those that came late, or whose delay was changed after they had come.
+    assert exact > 0.93 * len(told)
+    assert max(delay for _, delay in told.values()) > 0

@@ -1,0 +1,96 @@
+"""A JsSIP phone in a page of headless Chromium, with a microphone that says one tone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import rtpmix
+from tests.interop.chromium import EAR, Site, browsing
+from tests.interop.commonjs import bundle
+from tests.interop.conftest import absent, find_peer
+from tests.interop.sipp import server_address
+from tests.server.pki import Authority
+
+REALM = "pbx.example"
+PASSWORD = "sesame"
+HERE = Path(__file__).parent / "jssip"
+
+
+class WebPhone:
+    """The page's phone: what it is told to do, what it tells and what it hears."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def do(self, what: str, **arguments: Any) -> None:
+        """Give an order: one of those at the end of `jssip/page.js`."""
+        self.site.order(what, **arguments)
+
+    async def tells(self, event: str, **facts: Any) -> dict[str, Any]:
+        """Wait for something that the phone tells, and that no earlier wait has taken."""
+        return await self.site.news.take(event=event, **facts)
+
+
+@asynccontextmanager
+async def site_with_jssip() -> AsyncIterator[Site]:
+    """Serve the page; without JsSIP fail in CI, and skip elsewhere."""
+    library = HERE / "node_modules/jssip/lib/JsSIP.js"
+    if not library.is_file():
+        absent("JsSIP is not installed: make peers")
+    find_peer("chromium")
+    scripts = {
+        "/jssip.js": bundle(library, name="JsSIP"),
+        "/ear.js": EAR,
+        "/page.js": (HERE / "page.js").read_text(),
+    }
+    page = "".join(f'<script src="{path}"></script>' for path in scripts)
+    site = Site({"/": f"<!doctype html>{page}", **scripts})
+    await site.start()
+    with contextlib.closing(site):
+        yield site
+
+
+@asynccontextmanager
+async def open_phone(
+    site: Site,
+    server: rtpmix.Server,
+    folder: Path,
+    *,
+    user: str,
+    voice: float,
+) -> AsyncIterator[WebPhone]:
+    """Open the page for a user, who says a tone of `voice` hertz."""
+    facts = {
+        "url": f"wss://{server_address(server, 'wss')}",
+        "user": user,
+        "password": PASSWORD,
+        "domain": REALM,
+    }
+    url = f"{site.origin}/?{urlencode(facts)}"
+    async with browsing(find_peer("chromium"), url, folder, voice=voice):
+        yield WebPhone(site)
+
+
+def for_web_phones(
+    config: rtpmix.Config, folder: Path, *, origin: str, users: tuple[str, ...], address: str
+) -> rtpmix.Config:
+    """Return a configuration that lets pages of an origin in by WSS, and has users for them.
+
+    Media is at `address`: browsers make no ICE candidate of a loopback address.
+    """
+    certificate, key = Authority(folder).issue("server", "127.0.0.1")
+    return replace(
+        config,
+        sip_listen=("wss:127.0.0.1:0", f"udp:{address}:0"),
+        tls=rtpmix.TlsConfig(certificate=certificate, key=key),
+        websocket_origins=(origin,),
+        users=dict.fromkeys(users, PASSWORD),
+        realm=REALM,
+        media_address=address,
+    )
