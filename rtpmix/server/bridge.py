@@ -348,7 +348,7 @@ class Bridge(Seating):
         for leg in self._legs.values():
             leg.bridge = None
         self.router.close()
-        self._board.bridges.pop(self.number, None)
+        self._board.bridges.remove(self.number)
         if self._scope is not None:
             self._scope.let_go(self)
         self._board.publish(BridgeClosed(at=self._board.now, bridge=self.id))

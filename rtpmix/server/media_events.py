@@ -31,7 +31,7 @@ class MediaEvents:
     def take(self, event: media.MixerEvent) -> None:
         """Take one event of the media host."""
         if isinstance(event, media.TapFrame | media.Played):
-            for bridge in tuple(self._board.bridges.values()):
+            for bridge in self._board.bridges:
                 bridge.seat_event(event)
         elif isinstance(event, media.MatrixCommitted | media.MatrixReached):
             if (bridge_ := self._board.bridges.get(event.bridge)) is not None:

@@ -101,6 +101,8 @@ class MediaSession:
         self._address: Address | None = None
         self._peer_host = ""
         self._offered: SessionDescription | None = None
+        # The peer's offer and what it says, until it is answered: both times are at set-up.
+        self._first: tuple[bytes, SessionDescription] | None = None
         self._offered_direction = Direction.SENDRECV
         self._opened = False
         self._source = source
@@ -178,7 +180,7 @@ class MediaSession:
         self._peer_host = peer[0]
         offered = None
         if offer and (b"c=IN IP6" in offer) != (":" in peer[0]):  # else there is no doubt
-            offered = media_address_of(parse_sdp(offer))
+            offered = media_address_of(self._read(offer))
         host, port = await self._host.reserve(
             self._leg,
             ipv6=":" in (offered or peer[0]),
@@ -191,12 +193,18 @@ class MediaSession:
             host = address_towards((towards, peer[1]))
         self._address = (host, port)
 
+    def _read(self, offer: bytes) -> SessionDescription:
+        """Read an offer, or return what it was found to say before."""
+        if self._first is None or self._first[0] != offer:
+            self._first = offer, parse_sdp(offer)
+        return self._first[1]
+
     def _signalled(self, offer: bytes) -> Address | None:
         """Return where an offer says that audio comes from; None where it does not say."""
         # For DTLS and ICE a leg has a port of its own: handshakes and checks come there.
         if not offer or b"a=fingerprint" in offer:
             return None
-        session = parse_sdp(offer)
+        session = self._read(offer)
         audio = (media for media in session.media if media.kind == "audio" and media.port)
         remote = next((read_audio(session, media).remote for media in audio), None)
         return None if self._may_learn(remote) else remote
@@ -252,7 +260,7 @@ class MediaSession:
         SdpError
             Nothing in common (``status_hint`` 488); the session stays as it was.
         """
-        offer = parse_sdp(body)
+        offer, self._first = self._read(body), None
         if self._security.policy is not Encryption.FORBIDDEN:
             self._prepare(dtls=b"a=fingerprint" in body, keys=b"a=crypto" in body)
         self._version += 1

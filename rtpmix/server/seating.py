@@ -227,7 +227,7 @@ class Seating(ABC):
         if self._ending is not None or self._closed or self._expected:
             return
         if not self._legs and (self._until_empty or self._until_alone):
-            self._board.bridges.pop(self.number, None)  # nobody may find it any more
+            self._board.bridges.remove(self.number)  # nobody may find it any more
             self._ending = asyncio.get_running_loop().create_task(self.close())
         elif self._until_alone and len(self._legs) == 1:
             (last,) = self._legs.values()

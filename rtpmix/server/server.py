@@ -180,7 +180,7 @@ class Server(Policies):
         await asyncio.gather(*board.handlers, return_exceptions=True)
         board.extensions.watchers.close()
         await board.chores.close()
-        for bridge in tuple(board.bridges.values()):
+        for bridge in board.bridges:
             await bridge.close()
         await asyncio.gather(*(leg.hangup() for leg in tuple(board.legs.values())))
         await board.recorders.close()
@@ -316,7 +316,7 @@ class Server(Policies):
         bridge = Bridge(
             board, board.next_seat(), name, None if shared else scope, until_empty=shared
         )
-        board.bridges[bridge.number] = bridge
+        board.bridges.add(bridge)
         try:
             for leg in legs:
                 bridge.check(leg)
@@ -333,7 +333,7 @@ class Server(Policies):
     @property
     def bridges(self) -> tuple[Bridge, ...]:
         """Every open bridge."""
-        return tuple(self._started().bridges.values())
+        return tuple(self._started().bridges)
 
     @property
     def legs(self) -> tuple[Leg, ...]:

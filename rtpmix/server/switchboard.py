@@ -25,6 +25,7 @@ from ..sip.uri import SipUri
 from ..sip.user_agent import UserAgent, UserAgentConfig
 from . import early, extensions
 from .bridge import Bridge
+from .bridges import Bridges
 from .bus import EventBus
 from .chores import Chores
 from .dtls import DtlsIdentity, openssl
@@ -80,7 +81,7 @@ class Switchboard:
         self.handlers: set[asyncio.Task[None]] = set()
         self.chores = Chores()
         self.legs: dict[int, Leg] = {}  # by seat
-        self.bridges: dict[int, Bridge] = {}
+        self.bridges = Bridges()
         self._by_call: dict[int, Leg] = {}
         self._waiting: dict[int, IncomingCall | OutgoingCall] = {}
         self._seats = 0
@@ -221,10 +222,7 @@ class Switchboard:
 
     def find_bridge(self, name: str) -> Bridge | None:
         """Return the open bridge of that name or id, or None."""
-        for bridge in self.bridges.values():
-            if name in (bridge.name, bridge.id):
-                return bridge
-        return None
+        return self.bridges.find(name)
 
     # ------------------------------------------------------------ names and flows
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UsageError
 from .changes import Routing
@@ -44,8 +44,14 @@ class RoutingEntry:
 
     def computed_digest(self) -> str:
         """Return the hash that this entry must carry."""
-        content = asdict(self)
-        del content["digest"]
+        content = {
+            "before": self.before,
+            "gains": self.gains,
+            "sample": self.sample,
+            "seats": self.seats,
+            "who": self.who,
+            "why": self.why,
+        }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -84,8 +90,7 @@ class RoutingLog:
             before=self.head,
             digest="",
         )
-        fields = {name: getattr(draft, name) for name in RoutingEntry.__slots__}
-        entry = RoutingEntry(**fields | {"digest": draft.computed_digest()})
+        entry = replace(draft, digest=draft.computed_digest())
         self._entries.append(entry)
         return entry
 
