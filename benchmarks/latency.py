@@ -7,6 +7,7 @@ from statistics import median
 
 from benchmarks.density import add_media_options, trial
 from benchmarks.result import Result
+from benchmarks.rooms import PER_ROOM
 
 
 def run(arguments: list[str]) -> Result:
@@ -17,7 +18,8 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run")
     add_media_options(parser)
     options = parser.parse_args(arguments)
-    trials = [trial(options.legs, options) for _ in range(options.runs)]
+    legs = -(-options.legs // PER_ROOM) * PER_ROOM  # whole rooms
+    trials = [trial(legs, options) for _ in range(options.runs)]
     return Result(
         benchmark="latency",
         unit="ms, 99th percentile",
@@ -25,7 +27,7 @@ def run(arguments: list[str]) -> Result:
         details={
             "p50": median(each["p50_ms"] for each in trials),
             "p95": median(each["p95_ms"] for each in trials),
-            "legs": options.legs,
+            "legs": legs,
             "legs_per_port": options.legs_per_port,
             "suite": options.suite or "none",
             "markers": sum(each["markers_found"] for each in trials),

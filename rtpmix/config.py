@@ -71,7 +71,7 @@ class Config:
     legs_per_port
         Above 1, legs whose peer has named its media address before ours, and all different ones,
         share a port pair, up to so many on each (Linux): a packet then costs half. Packets are
-        heard only from the very address in the peer's SDP. Without effect with `workers`.
+        heard only from the very address in the peer's SDP.
     media_latching
         Where media may come from: "never" other than from the address in the peer's session
         description; "behind-nat" also from where its first packets come, when that address is a

@@ -53,6 +53,8 @@ class Call:
         self.moves = 0
         self.places: dict[int, int] = {}  # leg -> the beat of each 20 ms in which its packets come
         self.closed: set[int] = set()
+        self.quiet: dict[int, bytes | None] = {}  # leg -> description that is still to be sent
+        self.sequence = dict.fromkeys(LEGS, 0)
         self.noise = np.random.default_rng(seed)
         for leg, (_, codec) in LEGS.items():
             self.engine.submit(
@@ -123,9 +125,16 @@ class Call:
             for leg in LEGS:
                 if leg not in self.closed and self.rng.random() >= loss:
                     codes = self.noise.integers(0, 256, 160).astype(np.uint8).tobytes()
+                    kind = 8 if LEGS[leg][1] == "PCMA" else 0
+                    if leg in self.quiet:
+                        told, self.quiet[leg] = self.quiet[leg], None
+                        if told is None:
+                            continue
+                        kind, codes = 13, told
+                    self.sequence[leg] += 1
                     packet = RtpPacket(
-                        payload_type=8 if LEGS[leg][1] == "PCMA" else 0,
-                        sequence_number=self.number & 0xFFFF,
+                        payload_type=kind,
+                        sequence_number=self.sequence[leg] & 0xFFFF,
                         timestamp=160 * self.number,
                         ssrc=900 + leg,
                         payload=codes,
@@ -213,6 +222,24 @@ def test_a_limiter_is_known_a_second_after_a_recording_begins_in_mid_call(tmp_pa
     assert report.unrecorded >= 3 * 150  # with the source in it
     assert 1 <= report.unsettled <= 3 * 52
     assert report.equal >= 3 * 48
+
+
+def test_comfort_noise_replays_bit_for_bit(tmp_path: Path) -> None:
+    """RFC 3389 section 5: the noise of silent talkers is what the mixer consumed, so recorded."""
+    call = Call(tmp_path / "a", 23)
+    call.run(5)
+    call.record()
+    call.set("barge")
+    call.run(10)
+    call.quiet = {AGENT: bytes((30, 50, 120)), COACH: bytes((45,))}
+    call.run(60)
+    call.quiet = {COACH: bytes((60,))}
+    call.set("monitor")
+    call.run(30)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.different == report.unrecorded == report.unsettled == 0
+    assert report.equal == 3 * 100
 
 
 @pytest.mark.parametrize(("first", "places"), [(3, {}), (3, {AGENT: 3, COACH: 1})])

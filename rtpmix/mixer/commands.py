@@ -175,10 +175,14 @@ class SendDigits(Command):
 
 @dataclass(frozen=True, slots=True)
 class DetectDigits(Command):
-    """Look for digits as tones in what this leg says; told as `DigitPressed`, forwarded alike."""
+    """Look for digits as tones in what this leg says; told as `DigitPressed`, forwarded alike.
+
+    ``mask``: the tones themselves are silence for everybody, recordings included.
+    """
 
     leg: int
     on: bool = True
+    mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)

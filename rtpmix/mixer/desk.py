@@ -243,7 +243,7 @@ class Desk:
         row = self._row(command.leg, Kind.LEG)
         if row is None:
             return f"no leg {command.leg}"
-        self._digits.inband.watch(row, command.on)
+        self._digits.inband.watch(row, command.on, mask=command.mask)
         return None
 
     def _record(self, command: Record) -> str | None:

@@ -5,6 +5,11 @@ at the eight; the strongest of either group must stand out from its group, be ab
 other, and the two must hold most of the frame's energy, which speech seldom does. A digit counts
 after two such frames, 40 ms, the least that Q.24 wants recognised, and is told when it is over.
 
+*Masking.* Where a program wants that, a frame that holds a digit is silent for everybody, in the
+mix, for taps and in recordings, and so are the two after the last; the digit itself goes where the
+matrix of digits says, as an event. What is left of a tone is the part of a frame before the first
+whole one, too short for any receiver (Q.24 lets 23 ms pass).
+
 Samples, tables and sums are integers below 2**53: the same audio gives the same digits anywhere.
 
 References
@@ -34,12 +39,15 @@ OUTSTANDING = 4  # times the power of the next in its group
 TWIST = 8  # the most that one group may be stronger than the other, in power: 9 dB
 SHARE = 2  # at least one part in so many of the energy is the two tones', to begin
 SHARE_ON = 4  # and to go on
+MASKED_AFTER = 2  # frames after the last with a digit: 40 ms
 
 _SCALE = 1 << 14
 _SHIFT = 14  # of the sums, so that their squares stay exact
 
 _ANGLES = 2 * np.pi * np.outer(np.arange(FRAME), LOW_HZ + HIGH_HZ) / CLOCK_HZ
 _TABLE = np.rint(_SCALE * np.hstack([np.cos(_ANGLES), np.sin(_ANGLES)]))
+_EDGE = 40
+_RISING = np.arange(_EDGE)
 _LEAST_POWER = (QUIETEST * FRAME // 2) ** 2
 
 OnDigit = Callable[[int, str, int], None]
@@ -51,6 +59,8 @@ class _Heard:
 
     digit: str = ""
     frames: int = 0
+    masks: bool = False
+    silent: int = 0  # frames still to be masked
 
 
 class InbandDigits:
@@ -66,15 +76,18 @@ class InbandDigits:
         self._on_digit = on_digit
         self._heard: dict[int, _Heard] = {}  # by row
 
-    def watch(self, row: int, on: bool) -> None:
-        """Begin or end to listen to a leg."""
+    def watch(self, row: int, on: bool, *, mask: bool = False) -> None:
+        """Begin or end to listen to a leg; with ``mask`` nobody else hears its digits."""
         if on:
-            self._heard.setdefault(row, _Heard())
+            self._heard.setdefault(row, _Heard()).masks = mask
         else:
             self._heard.pop(row, None)
 
     def take(self, layout: Layout, spoken: NDArray[np.int16]) -> None:
-        """Take one frame of a phase: (rows, 160) samples in the order of its layout."""
+        """Take one frame of a phase: (rows, 160) samples in the order of its layout.
+
+        Frames with digits that are to be masked are changed.
+        """
         if not self._heard:
             return
         watched = [row for row in self._heard if row in layout.positions]
@@ -82,7 +95,10 @@ class InbandDigits:
             return
         frames = spoken[[layout.positions[row] for row in watched]]
         for row, (digit, clear) in zip(watched, digits_in(frames), strict=True):
-            self._follow(row, self._heard[row], digit, clear)
+            heard = self._heard[row]
+            self._follow(row, heard, digit, clear)
+            if heard.masks:
+                _mask(heard, spoken[layout.positions[row]], clear or heard.digit != "")
 
     def _follow(self, row: int, heard: _Heard, digit: str, clear: bool) -> None:
         if heard.digit and digit == heard.digit:
@@ -91,6 +107,19 @@ class InbandDigits:
         if heard.frames >= LEAST_FRAMES:
             self._on_digit(row, heard.digit, heard.frames * FRAME)
         heard.digit, heard.frames = (digit, 1) if clear else ("", 0)
+
+
+def _mask(heard: _Heard, frame: NDArray[np.int16], holds_digit: bool) -> None:
+    """Silence a frame that holds a digit, or comes soon after one; fade at the edges, 5 ms."""
+    was_silent = heard.silent > 0
+    heard.silent = MASKED_AFTER + 1 if holds_digit else max(heard.silent - 1, 0)
+    if heard.silent:
+        edge = frame[:_EDGE].astype(np.int64)
+        frame[:] = 0
+        if not was_silent:
+            frame[:_EDGE] = edge * _RISING[::-1] // _EDGE
+    elif was_silent:
+        frame[:_EDGE] = frame[:_EDGE].astype(np.int64) * _RISING // _EDGE
 
 
 def digits_in(frames: NDArray[np.int16]) -> list[tuple[str, bool]]:

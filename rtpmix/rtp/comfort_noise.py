@@ -1,7 +1,7 @@
 """Comfort noise: how loud a silence is, and how it sounds, in a few octets.
 
 The colour is an all-pole filter by its reflection coefficients; the first of them is negative where
-low frequencies prevail, as in ITU-T G.711 Appendix II.
+low frequencies prevail, as in ITU-T G.711 Appendix II and in ffmpeg, whose coder a test compares.
 
 References
 ----------

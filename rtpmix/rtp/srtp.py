@@ -51,6 +51,11 @@ class CryptoSuite:
         """Length of key and salt together, which is what ``inline:`` carries."""
         return self.key_length + self.salt_length
 
+    @property
+    def aead(self) -> bool:
+        """Encryption and authentication are one algorithm (RFC 7714)."""
+        return self.name.startswith("AEAD")
+
 
 _Policy = pylibsrtp.Policy
 

@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 from ..config import Config
-from ..errors import UsageError
 from .media_host import MediaHost
 from .process_host import ProcessHost
 from .recording import DEFAULT_KEY
@@ -26,12 +25,11 @@ def media_host_of(config: Config) -> MediaHost:
             ports=config.rtp_ports,
             legs_per_port=config.legs_per_port,
         )
-    if config.legs_per_port > 1:
-        raise UsageError("a shared port can't be in two workers: set legs_per_port=1, or workers=0")
     return ProcessHost(
         config.workers,
         media_address=address,
         media_address_v6=address_v6,
         ports=config.rtp_ports,
+        legs_per_port=config.legs_per_port,
         recording_key=Path(config.recording_key or DEFAULT_KEY).expanduser(),
     )

@@ -19,10 +19,8 @@ from ..mixer.boxes import Inbox, Outbox
 from ..mixer.commands import MixerEvent
 from ..rtp.latching import REPORT_WINDOW_S, Latch, Terms
 from ..rtp.packet import is_rtcp
-from ..rtp.srtp import StreamKeys
-from .dtls import DtlsTerms
 from .media_io import NOWHERE, Address, LearningIO
-from .secure_io import SecureIO
+from .secure_io import Secret, SecureIO
 
 Learned = tuple[Address, Address | None]  # where RTP comes from, and RTCP where that is known
 
@@ -114,7 +112,7 @@ class LatchingIO:
         self._attached[leg] = row
         self._secure.attach(leg, row)
 
-    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
+    def secure(self, leg: int, keys: Secret | None) -> None:
         """Give a leg its keys; see `SecureIO.secure`."""
         self._secure.secure(leg, keys)
 

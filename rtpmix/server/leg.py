@@ -230,9 +230,16 @@ class Leg(Correspondence):
         pcm = tones_of(digits, duration_ms=duration_ms)
         await (await self.bridge.play(pcm, to=self)).finished()
 
-    def detect_digits(self, on: bool = True) -> None:
-        """Look for keys that come as tones in the audio too, or stop to; told as other keys are."""
-        self._board.host.submit(DetectDigits(self.number, on))
+    def detect_digits(self, on: bool = True, *, mask: bool = False) -> None:
+        """Look for keys that come as tones in the audio too, or stop to; told as other keys are.
+
+        Parameters
+        ----------
+        mask
+            Nobody hears the tones and no recording has them: what a caller keys in stays between
+            the caller and the program. The keys still go, as events, where digits go.
+        """
+        self._board.host.submit(DetectDigits(self.number, on, mask))
 
     def auto_gain(self, on: bool = True) -> None:
         """Even out how loud this leg is for all who hear it, or stop to.

@@ -11,11 +11,9 @@ from ..mixer.commands import AdoptLeg, CloseLeg, Command, LegClosed, MixerEvent,
 from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.tap import BlockSink
 from ..rtp.latching import Terms
-from ..rtp.srtp import StreamKeys
-from .dtls import DtlsTerms
 from .latching_io import LatchingIO, Learned
 from .media_io import Address, LearningIO
-from .secure_io import SecureIO
+from .secure_io import Secret, SecureIO
 
 MAX_READS = 4  # datagrams read from one socket in one beat: a flood costs no more
 # Bounds of the lateness histogram in ms; a beat counts in the first bucket that it fits.
@@ -35,7 +33,7 @@ class _Connect:
 @dataclass(frozen=True, slots=True)
 class _Secure:
     leg: int
-    keys: StreamKeys | DtlsTerms | None
+    keys: Secret | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class MediaLoop:
         """Queue a connection, in order with the commands."""
         self._queue.append(_Connect(leg, remote, remote_rtcp, rtcp_mux, terms, learned))
 
-    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
+    def secure(self, leg: int, keys: Secret | None) -> None:
         """Queue a leg's keys, in order with the commands."""
         self._queue.append(_Secure(leg, keys))
 

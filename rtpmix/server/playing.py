@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,12 @@ def silence(seconds: float) -> bytes:
 def load_pcm(audio: str | Path | bytes) -> bytes:
     """Return int16 mono PCM at 8000 Hz from a file, or as it was given.
 
+    What libsndfile reads at 8000 Hz is taken as it is; everything else goes through PyAV.
+
     Raises
     ------
     UsageError
-        The file can't be read, is not at 8000 Hz, or is longer than an hour.
+        The file can't be read, or not without PyAV, or is longer than an hour.
     """
     if isinstance(audio, bytes):
         if len(audio) % 2:
@@ -61,18 +64,50 @@ def load_pcm(audio: str | Path | bytes) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         with soundfile.SoundFile(path) as sound:
-            if sound.samplerate != RATE_HZ:
-                raise UsageError(
-                    f"{path} is at {sound.samplerate} Hz and only {RATE_HZ} Hz is played: convert "
-                    f"it, for example with ffmpeg -i {path.name} -ar {RATE_HZ} -ac 1 out.wav"
-                )
-            if len(sound) > LONGEST_S * RATE_HZ:
-                raise UsageError(f"{path} is longer than {LONGEST_S} seconds: cut it")
-            frames = sound.read(dtype="int16", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as exc:
+            if sound.samplerate == RATE_HZ:
+                if len(sound) > LONGEST_S * RATE_HZ:
+                    raise _too_long(path)
+                frames = sound.read(dtype="int16", always_2d=True)
+                mono = frames.astype(np.int32).sum(axis=1) // frames.shape[1]
+                return bytes(mono.astype("<i2").tobytes())
+    except soundfile.LibsndfileError as exc:
+        if not path.is_file():
+            raise UsageError(f"can't read {path}: {exc}") from exc
+    except OSError as exc:
         raise UsageError(f"can't read {path}: {exc}") from exc
-    mono = frames.astype(np.int32).sum(axis=1) // frames.shape[1]
-    return bytes(mono.astype("<i2").tobytes())
+    return _convert(path)
+
+
+def _convert(path: Path) -> bytes:
+    """Decode and resample whatever ffmpeg knows."""
+    try:
+        import av
+    except ImportError as exc:
+        raise UsageError(
+            f"{path} is no sound file at {RATE_HZ} Hz: install rtpmix[codecs], or convert it, for "
+            f"example with ffmpeg -i {path.name} -ar {RATE_HZ} -ac 1 out.wav"
+        ) from exc
+    pcm = bytearray()
+    try:
+        # As an open file: a name could be a URL to ffmpeg.
+        with path.open("rb") as file, av.open(file, "r") as container:
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+            for frame in itertools.chain(container.decode(audio=0), (None,)):
+                for part in resampler.resample(frame):
+                    pcm += part.to_ndarray().astype("<i2").tobytes()
+                if len(pcm) > 2 * LONGEST_S * RATE_HZ:
+                    raise _too_long(path)
+    except UsageError:
+        raise
+    except (OSError, ValueError, IndexError, av.error.FFmpegError) as exc:
+        raise UsageError(f"{path} can't be read as sound: {exc}") from exc
+    if not pcm:
+        raise UsageError(f"{path} holds no sound")
+    return bytes(pcm)
+
+
+def _too_long(path: Path) -> UsageError:
+    return UsageError(f"{path} is longer than {LONGEST_S} seconds: cut it")
 
 
 class Playback:

@@ -28,14 +28,15 @@ from ..mixer.rows import FRAME
 from ..mixer.tap import BlockSink
 from ..rtp.latching import Terms
 from ..rtp.srtp import StreamKeys
+from . import mmsg
 from . import worker_messages as say
 from .dtls import DtlsTerms
+from .handed_sockets import HandedSockets
 from .latching_io import MediaLatched
 from .media_io import Address
 from .media_loop import OnEvent
 from .recording_writer import GapCallback
 from .seat_placement import SeatPlacement
-from .socket_io import SocketIO
 from .thread_host import PTIME_S
 from .worker_process import SILENT_S, WorkerProcess
 from .worker_recording import WorkerRecordings
@@ -70,19 +71,22 @@ class ProcessHost:
         media_address: str = "127.0.0.1",
         media_address_v6: str | None = None,
         ports: range = range(20000, 40000),
+        legs_per_port: int = 1,
         phases: int = 4,
         recording_key: Path | None = None,
         silent_s: float = SILENT_S,
     ) -> None:
         if workers < 1:
             raise UsageError(f"{workers} workers: a ProcessHost has at least one")
-        self._settings = (media_address, media_address_v6, ports, phases)
-        self._sockets = SocketIO(media_address, ports, media_address_v6)
+        if not mmsg.available():
+            legs_per_port = 1
+        self._settings = (media_address, media_address_v6, ports, phases, legs_per_port)
+        self._sockets = HandedSockets(media_address, ports, media_address_v6, legs_per_port)
         self._key = recording_key
         self._count = workers
         self._silent_s = silent_s
         self._workers: list[WorkerProcess] = []
-        self._seats = SeatPlacement(self._workers, self._sockets.descriptors, self._emit)
+        self._seats = SeatPlacement(self._workers, self._sockets.hand_over, self._emit)
         self._recordings: WorkerRecordings | None = None
         self._on_event: OnEvent | None = None
         self._origin = 0.0
@@ -148,8 +152,9 @@ class ProcessHost:
     def _spawn(self, number: int) -> WorkerProcess:
         worker = WorkerProcess(number, self._on_message, self._on_death, self._silent_s)
         self._started_at[number] = time.monotonic()
-        address, address_v6, ports, phases = self._settings
-        worker.send(say.Settings(address, address_v6, ports, phases, self._origin, self._epoch))
+        address, address_v6, ports, phases, shared = self._settings
+        times = self._origin, self._epoch
+        worker.send(say.Settings(address, address_v6, ports, phases, *times, shared))
         return worker
 
     def _on_death(self, worker: WorkerProcess, why: str) -> None:
@@ -186,6 +191,9 @@ class ProcessHost:
         if isinstance(message, say.Happened):
             for event in message.events:
                 self._on_worker_event(worker, event)
+        elif isinstance(message, say.Frames):
+            for frame in message.unpacked():
+                self._emit(frame)
         elif isinstance(message, say.Figures):
             worker.figures = message
             self._seats.stats.update(
@@ -193,6 +201,8 @@ class ProcessHost:
             )
             worker.media = worker.media if message.media is None else message.media
             worker.recording = message.recording or worker.recording
+        elif isinstance(message, say.Carried):
+            self._seats.carried(message)
         elif isinstance(message, say.Ready):
             worker.ready = True
             worker.watch()
@@ -236,7 +246,7 @@ class ProcessHost:
         worker = self._seats.choose()
         if worker is None:
             raise CapacityError("no media worker is ready", limit=0)
-        address = self._sockets.reserve(leg, ipv6=ipv6)
+        address = self._sockets.reserve(leg, worker.number, ipv6=ipv6, remote=remote)
         self._seats.opened(leg, worker)
         return address
 
@@ -249,7 +259,8 @@ class ProcessHost:
         terms: Terms | None = None,
     ) -> None:
         """Name a leg's peer; see `MediaHost.connect`."""
-        self._seats.to_leg(leg, say.Connect(leg, remote, remote_rtcp, rtcp_mux, terms))
+        connect = say.Connect(leg, remote, remote_rtcp, rtcp_mux, terms)
+        self._seats.to_leg(leg, self._sockets.connect(connect))
 
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Give a leg its keys; see `MediaHost.secure`."""
@@ -328,6 +339,7 @@ class ProcessHost:
             **total([worker.media for worker in self._workers]),
             "worker_deaths": self._deaths,
             "legs_moved": self._seats.moves,
+            **self._sockets.counts(),
             "workers": [
                 {"pid": worker.pid, "legs": len(worker.legs), "ready": worker.ready}
                 for worker in self._workers

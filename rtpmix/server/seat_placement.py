@@ -4,63 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from ..mixer import commands as media
 from ..mixer.commands import Command, LegStats, MixerEvent
 from . import worker_messages as say
+from .dtls import DtlsTerms
 from .latching_io import MediaLatched
+from .placed import PlacedBridge, PlacedLeg, PlacedSource
 from .scope import Scope, current_scope
 from .worker_process import WorkerProcess
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class _Bridge:
-    """A bridge: who mixes it, and what has not been told yet."""
-
-    worker: WorkerProcess
-    held: deque[media.SetMatrix | media.CloseBridge] = field(default_factory=deque)
-    tokens: dict[int, bool] = field(default_factory=dict)  # not reached yet: committed?
-
-
-@dataclass(slots=True)
-class _Leg:
-    """What must be said again when a leg moves."""
-
-    connect: say.Connect | None = None
-    recorded: bool = False
-    detects: bool = False
-    taps: dict[int, media.OpenTap] = field(default_factory=dict)
-    secured: bool = False
-    going_to: WorkerProcess | None = None
-    waiting: list[object] = field(default_factory=list)  # for it to arrive
-
-    def note(self, message: object) -> None:
-        """Remember what is being said to its worker."""
-        if isinstance(message, say.Connect):
-            self.connect = message
-        elif isinstance(message, media.Record):
-            self.recorded = message.on
-        elif isinstance(message, media.DetectDigits):
-            self.detects = message.on
-        elif isinstance(message, media.OpenTap):
-            self.taps[message.tap] = message
-        elif isinstance(message, media.CloseSeat):
-            self.taps.pop(message.seat, None)
-
-
-@dataclass(slots=True)
-class _Source:
-    """A source or a tap that sits in a bridge, as soon as one is known."""
-
-    opening: Command
-    worker: WorkerProcess | None = None
-    plays: list[media.Play] = field(default_factory=list)  # what it still has to say
+HandOver = Callable[[int, bool, bool], tuple[object, tuple[int, int]] | None]
 
 
 class SeatPlacement:
@@ -70,8 +30,10 @@ class SeatPlacement:
     ----------
     workers
         The host's list, which it keeps up to date.
-    descriptors
-        Returns a leg's sockets.
+    hand_over
+        Returns what to tell a worker that gets a leg, and the leg's sockets: given the leg, whether
+        what waits in them may be anybody's, and whether it comes from another worker. None when
+        it has none.
     emit
         Takes events that no worker can tell.
     """
@@ -79,20 +41,20 @@ class SeatPlacement:
     def __init__(
         self,
         workers: list[WorkerProcess],
-        descriptors: Callable[[int], tuple[int, int] | None],
+        hand_over: HandOver,
         emit: Callable[[MixerEvent], None],
     ) -> None:
         self._workers = workers
-        self._descriptors = descriptors
+        self._hand_over = hand_over
         self._emit = emit
         self._near: WeakKeyDictionary[Scope, WorkerProcess] = WeakKeyDictionary()
         self.of_leg: dict[int, WorkerProcess] = {}
         self.stats: dict[int, LegStats] = {}
         self.moves = 0
-        self._legs: dict[int, _Leg] = {}
+        self._legs: dict[int, PlacedLeg] = {}
         self._fallen: dict[int, LegStats] = {}  # their worker died; not closed yet
-        self._bridges: dict[int, _Bridge] = {}
-        self._sources: dict[int, _Source] = {}
+        self._bridges: dict[int, PlacedBridge] = {}
+        self._sources: dict[int, PlacedSource] = {}
         self._tap_leg: dict[int, int] = {}
         self._sample = 0
 
@@ -113,22 +75,22 @@ class SeatPlacement:
         """Return who mixes a bridge; a new one is given to the least busy worker."""
         bridge = self._bridges.get(number)
         if bridge is None:
-            bridge = self._bridges[number] = _Bridge(self.choose() or self._workers[0])
+            bridge = self._bridges[number] = PlacedBridge(self.choose() or self._workers[0])
         return bridge.worker
 
     # --------------------------------------------------------------------------------- legs
 
     def opened(self, leg: int, worker: WorkerProcess) -> None:
         """A leg has sockets, and a worker."""
-        self._legs[leg] = _Leg()
-        self._give(leg, worker, fresh=True)
+        self._legs[leg] = PlacedLeg()
+        self._give(leg, worker, fresh=True, moved=False)
 
-    def _give(self, leg: int, worker: WorkerProcess, *, fresh: bool) -> None:
+    def _give(self, leg: int, worker: WorkerProcess, *, fresh: bool, moved: bool) -> None:
         self.of_leg[leg] = worker
         worker.legs.add(leg)
-        sockets = self._descriptors(leg)
-        if sockets is not None:
-            worker.send(say.Adopt(leg, fresh), sockets)
+        handed = self._hand_over(leg, fresh, moved)
+        if handed is not None:
+            worker.send(*handed)
 
     def latched(self, event: MediaLatched) -> None:
         """A leg's peer was found elsewhere: so it is wherever the leg moves."""
@@ -159,14 +121,14 @@ class SeatPlacement:
             worker.send(message)
 
     def secure(self, number: int, message: say.Secure) -> None:
-        """Give a leg its keys. The first ones take it to the one worker where such legs are.
+        """Give a leg its keys. Those of DTLS take it to the one worker where such legs are.
 
-        A cipher's counters can't be carried along: libsrtp shows no SRTCP index, and beginning anew
-        under the same key would encrypt two packets alike. So legs move before they have keys.
+        A handshake is OpenSSL's, and can't be taken out of a process: such legs move before it. A
+        cipher under keys from signalling goes along with its leg (`StreamPosition`).
         """
         leg = self._legs.get(number)
-        if leg is not None and message.keys is not None and not leg.secured:
-            leg.secured = True
+        if leg is not None and isinstance(message.keys, DtlsTerms) and not leg.shaken:
+            leg.shaken = True
             home = self._workers[0]
             if leg.going_to is not None:
                 leg.going_to = home
@@ -174,8 +136,8 @@ class SeatPlacement:
                 self._move(number, home)
         self.to_leg(number, message)
 
-    def _secured(self, seats: tuple[int, ...]) -> bool:
-        return any(seat in self._legs and self._legs[seat].secured for seat in seats)
+    def _shaken(self, seats: tuple[int, ...]) -> bool:
+        return any(seat in self._legs and self._legs[seat].shaken for seat in seats)
 
     def _move(self, number: int, target: WorkerProcess) -> None:
         self._legs[number].going_to = target
@@ -189,24 +151,28 @@ class SeatPlacement:
             return
         target, leg.going_to = leg.going_to, None
         worker.legs.discard(number)
+        if leg.shaken and not target.ready:
+            self._strand(number, target, "it died while a leg came")
+            return
+        if leg.keyed and leg.position is None:
+            self._strand(number, worker, "a cipher's place was not to be found")
+            return
         if not target.ready:
-            if leg.secured:
-                self._drop(number)
-                why = "it died while a leg came"
-                self._emit(media.WorkerLost(self._sample, self._workers[0].number, why, (number,)))
-                return
             target = self.choose() or worker
         self.moves += 1
         # Before it knew its peer, what waits in its sockets may be anybody's.
         fresh = leg.connect is None or leg.connect.remote is None
-        self._give(number, target, fresh=fresh)
+        self._give(number, target, fresh=fresh, moved=True)
+        if leg.position is not None:
+            target.send(say.Secure(number, leg.position))
+            leg.position = None
         target.send(media.AdoptLeg(number, event.state))
         if leg.connect is not None:
             target.send(leg.connect)
         if leg.recorded:
             target.send(media.Record(number))
-        if leg.detects:
-            target.send(media.DetectDigits(number))
+        if leg.detects is not None:
+            target.send(leg.detects)
         for tap in leg.taps.values():
             target.send(tap)
         waiting, leg.waiting = leg.waiting, []
@@ -214,6 +180,17 @@ class SeatPlacement:
             leg.note(message)
             target.send(message)
         self._advance_all()
+
+    def _strand(self, number: int, worker: WorkerProcess, why: str) -> None:
+        """End a leg that is out of its worker and can't go on."""
+        self._drop(number)
+        self._emit(media.WorkerLost(self._sample, worker.number, why, (number,)))
+
+    def carried(self, message: say.Carried) -> None:
+        """A leg is about to part, and this is how far its keys were used."""
+        leg = self._legs.get(message.leg)
+        if leg is not None:
+            leg.position = message.position
 
     # ----------------------------------------------------------------------------- commands
 
@@ -226,7 +203,7 @@ class SeatPlacement:
             self._follow(command, command.follow)
         elif isinstance(command, media.OpenSource | media.OpenTap):
             seat = command.source if isinstance(command, media.OpenSource) else command.tap
-            self._sources[seat] = _Source(command)
+            self._sources[seat] = PlacedSource(command)
         elif isinstance(command, media.Play | media.StopPlaying):
             self._to_source(command.source, command)
         elif isinstance(command, media.CloseSeat):
@@ -287,13 +264,13 @@ class SeatPlacement:
         if bridge is None:
             if isinstance(command, media.CloseBridge):
                 return  # it never had anybody, or its worker died
-            bridge = self._bridges[command.bridge] = _Bridge(self._home(command.seats))
+            bridge = self._bridges[command.bridge] = PlacedBridge(self._home(command.seats))
         bridge.held.append(command)
         self._advance(command.bridge, bridge)
 
     def _home(self, seats: tuple[int, ...]) -> WorkerProcess:
         """Return the worker that carries most of these seats already."""
-        if self._secured(seats):
+        if self._shaken(seats):
             return self._workers[0]
         carried = Counter(self.of_leg[seat] for seat in seats if seat in self.of_leg)
         best = max(carried, key=lambda worker: carried[worker], default=None)
@@ -304,11 +281,11 @@ class SeatPlacement:
             if bridge.held:
                 self._advance(number, bridge)
 
-    def _advance(self, number: int, bridge: _Bridge) -> None:
+    def _advance(self, number: int, bridge: PlacedBridge) -> None:
         while bridge.held:
             command = bridge.held[0]
             if isinstance(command, media.SetMatrix):
-                if self._secured(command.seats) and bridge.worker is not self._workers[0]:
+                if self._shaken(command.seats) and bridge.worker is not self._workers[0]:
                     self._rehome(number, bridge, command.seats)
                 if not self._gathered(command, bridge.worker):
                     return
@@ -322,8 +299,8 @@ class SeatPlacement:
             if isinstance(command, media.CloseBridge):
                 self._bridges.pop(number, None)
 
-    def _rehome(self, number: int, bridge: _Bridge, seats: tuple[int, ...]) -> None:
-        """Take a bridge to where encrypted legs are; its seats follow as for any matrix."""
+    def _rehome(self, number: int, bridge: PlacedBridge, seats: tuple[int, ...]) -> None:
+        """Take a bridge to where legs with DTLS are; its seats follow as for any matrix."""
         before, bridge.worker = bridge.worker, self._workers[0]
         before.send(media.CloseBridge(number))
         tokens, bridge.tokens = bridge.tokens, {}

@@ -17,6 +17,7 @@ from ..errors import SrtpError, UsageError
 from ..mixer.boxes import Inbox, Outbox
 from ..rtp.packet import is_rtcp
 from ..rtp.srtp import SrtpAuthenticationError, SrtpReplayError, StreamKeys
+from ..rtp.srtp_position import StreamPosition
 from ..rtp.stun import is_stun
 from .dtls import DtlsTerms, is_dtls
 from .dtls_stream import DtlsStream
@@ -24,6 +25,7 @@ from .media_io import Address, MediaIO
 from .srtp_stream import SecureCounts, SrtpStream
 
 Stream = SrtpStream | DtlsStream
+Secret = StreamKeys | DtlsTerms | StreamPosition
 
 
 class _Plan:
@@ -114,10 +116,10 @@ class SecureIO:
             self._bind(stream, row)
         self._io.attach(leg, row)
 
-    def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
+    def secure(self, leg: int, keys: Secret | None) -> None:
         """Send and hear a leg under these keys only, or under those that DTLS makes.
 
-        None: in the clear.
+        None: in the clear. With a position, they go on from there.
         """
         stream = self._legs.get(leg)
         self._generation += 1
@@ -131,7 +133,7 @@ class SecureIO:
         if keys is not None:
             self._begin(leg, keys)
 
-    def _begin(self, leg: int, keys: StreamKeys | DtlsTerms) -> None:
+    def _begin(self, leg: int, keys: Secret) -> None:
         made: Stream
         if isinstance(keys, DtlsTerms):
             made = self._shaking[leg] = DtlsStream(keys, self.counts)
@@ -141,6 +143,22 @@ class SecureIO:
         row = self._attached.get(leg)
         if row is not None:
             self._bind(made, row)
+
+    def position(self, leg: int, ssrc: int, following: int) -> StreamPosition | None:
+        """Return how far a leg's keys are used, for another to go on; None: it can't.
+
+        Parameters
+        ----------
+        ssrc, following
+            Of the RTP packet that would be next. Nothing may be sent or heard afterwards.
+        """
+        stream = self._legs.get(leg)
+        if not isinstance(stream, SrtpStream):
+            return None
+        try:
+            return stream.position(ssrc, following)
+        except SrtpError:
+            return None
 
     def connect(
         self, leg: int, remote: Address | None, remote_rtcp: Address | None, rtcp_mux: bool

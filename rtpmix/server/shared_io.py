@@ -39,6 +39,7 @@ class _Port:
     rtp: socket.socket
     rtcp: socket.socket
     address: Address
+    ours: bool  # bound here; else by another process, which gives it back
     legs: int = 0
     claims: dict[bytes, int] = field(default_factory=dict)  # RTP address -> leg
     rtcp_claims: dict[bytes, int] = field(default_factory=dict)
@@ -95,6 +96,26 @@ class SharedIO:
             self._legs[leg] = _Leg(port, claimed=name)
             return port.address
 
+    def adopt(self, leg: int, rtp: int, rtcp: int, *, fresh: bool) -> None:
+        """Take over sockets that a leg has for itself; see `SocketIO.adopt`."""
+        self._plain.adopt(leg, rtp, rtcp, fresh=fresh)
+
+    def share(self, leg: int, number: int, rtp: int, rtcp: int, remote: Address) -> None:
+        """Put a leg on a pair that another process has bound, and gives out; see `PortBook`."""
+        pair = socket.socket(fileno=rtp), socket.socket(fileno=rtcp)
+        name = _name(remote)
+        with self._lock:
+            port = next((port for port in self._ports if port.address[1] == number), None)
+            if port is None:
+                port = self._open(*pair, ("", number), ours=False)
+            else:
+                for one in pair:
+                    one.close()
+            if name is not None:
+                port.claims.setdefault(name, leg)
+            port.legs += 1
+            self._legs[leg] = _Leg(port, claimed=name)
+
     def _port_without(self, name: bytes) -> _Port:
         for port in self._ports:
             if port.legs < self._legs_per_port and name not in port.claims:
@@ -104,7 +125,12 @@ class SharedIO:
             one.setsockopt(
                 socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER * self._legs_per_port
             )
-        port = _Port(rtp, rtcp, address)
+        return self._open(rtp, rtcp, address, ours=True)
+
+    def _open(
+        self, rtp: socket.socket, rtcp: socket.socket, address: Address, *, ours: bool
+    ) -> _Port:
+        port = _Port(rtp, rtcp, address, ours)
         self._ports.append(port)
         for one, codes in ((rtp, port.codes), (rtcp, port.rtcp_codes)):
             self._readers[one.fileno()] = (one.fileno(), codes)
@@ -201,7 +227,8 @@ class SharedIO:
             self._epoll.unregister(one.fileno())
             del self._readers[one.fileno()]
             one.close()
-        self._plain.give_back(port.address[1])
+        if port.ours:
+            self._plain.give_back(port.address[1])
 
     def _disclaim(self, leg: int, known: _Leg) -> None:
         rtp, rtcp, _ = known.names

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..rtp.srtp import MasterKey, SrtpAuthenticationError, SrtpSession, StreamKeys
+from ..rtp.srtp import (
+    MasterKey,
+    SrtpAuthenticationError,
+    SrtpReplayError,
+    SrtpSession,
+    StreamKeys,
+)
+from ..rtp.srtp_position import (
+    Place,
+    StreamPosition,
+    receiver_at,
+    receiver_index,
+    sender_at,
+    sender_index,
+)
 
 
 @dataclass(slots=True)
@@ -37,30 +51,77 @@ class SrtpStream:
         Encrypts one RTP packet; another one after `change`.
     """
 
-    __slots__ = ("_former", "_keys", "_receiver", "_sender", "protect_rtp", "row")
+    __slots__ = (
+        "_floor",
+        "_former",
+        "_heard",
+        "_keys",
+        "_receiver",
+        "_report_heard",
+        "_reports_sent",
+        "_sender",
+        "protect_rtp",
+        "row",
+    )
 
-    def __init__(self, keys: StreamKeys) -> None:
+    def __init__(self, keys: StreamKeys | StreamPosition) -> None:
         self.row: int | None = None
-        self._keys = keys
-        self._sender = SrtpSession.sender(keys.ours)
-        self._receiver = SrtpSession.receiver(keys.theirs)
+        at = keys if isinstance(keys, StreamPosition) else StreamPosition(keys, None, None)
+        self._keys = at.keys
+        self._sender = sender_at(at.keys.ours, at.sent, at.reports_sent)
+        self._receiver = receiver_at(at.keys.theirs, at.heard)
         self._former: SrtpSession | None = None
+        self._heard = _header(at.heard)  # of the last packet that passed: it says how far we are
+        self._reports_sent = at.reports_sent
+        self._report_heard = self._floor = at.report_heard
         self.protect_rtp = self._sender.protect
+
+    def position(self, ssrc: int, following: int) -> StreamPosition:
+        """Return how far the keys were used; the stream is of no use afterwards.
+
+        Parameters
+        ----------
+        ssrc, following
+            Of the RTP packet that we would send next.
+
+        Raises
+        ------
+        SrtpError
+            It is not to be found.
+        """
+        heard = None
+        if self._heard:
+            theirs = int.from_bytes(self._heard[8:12], "big")
+            number = int.from_bytes(self._heard[2:4], "big")
+            heard = theirs, receiver_index(self._receiver, self._keys.theirs, theirs, number)
+        return StreamPosition(
+            self._keys,
+            (ssrc, sender_index(self._sender, self._keys.ours, ssrc, following)),
+            heard,
+            self._reports_sent,
+            self._report_heard,
+        )
 
     def change(self, keys: StreamKeys) -> None:
         """Take new keys; a direction whose key stays goes on as it was, counters and all."""
         if not _same(keys.ours, self._keys.ours):
             self._sender = SrtpSession.sender(keys.ours)
+            self._reports_sent = 0
             self.protect_rtp = self._sender.protect
         if not _same(keys.theirs, self._keys.theirs):
             # Packets under the old key are on their way until the first one under the new.
             self._former = self._receiver
             self._receiver = SrtpSession.receiver(keys.theirs)
+            self._heard = b""
+            self._report_heard = self._floor = None
         self._keys = keys
 
     def protect(self, packet: bytes, *, rtcp: bool) -> bytes:
         """Encrypt a packet; SrtpError or UsageError when it can't be."""
-        return self._sender.protect_rtcp(packet) if rtcp else self._sender.protect(packet)
+        if rtcp:
+            self._reports_sent += 1
+            return self._sender.protect_rtcp(packet)
+        return self._sender.protect(packet)
 
     @property
     def growth(self) -> int:
@@ -70,7 +131,8 @@ class SrtpStream:
     def unprotect_rtp(self, packet: bytes) -> bytes:
         """Check and decrypt an RTP packet; SrtpError when it does not pass."""
         if self._former is None:
-            return self._receiver.unprotect(packet)
+            self._heard = plain = self._receiver.unprotect(packet)
+            return plain
         return self.unprotect(packet, rtcp=False)
 
     def unprotect(self, packet: bytes, *, rtcp: bool) -> bytes:
@@ -82,7 +144,31 @@ class SrtpStream:
                 raise
             return _open(self._former, packet, rtcp=rtcp)
         self._former = None
+        if rtcp:
+            self._note_report(packet)
+        else:
+            self._heard = plain
         return plain
+
+    def _note_report(self, packet: bytes) -> None:
+        """Remember how far reports have come; one from before the leg moved is seen again."""
+        suite = self._keys.theirs.suite
+        # RFC 3711 section 3.4; with AEAD the index stands last (RFC 7714 section 9.2).
+        end = len(packet) - (0 if suite.aead else suite.rtcp_tag_length)
+        index = int.from_bytes(packet[end - 4 : end], "big") & 0x7FFFFFFF
+        ssrc = int.from_bytes(packet[4:8], "big")
+        if self._floor is not None and self._floor[0] == ssrc and index <= self._floor[1]:
+            raise SrtpReplayError("an SRTCP packet from before the leg moved")
+        last = self._report_heard
+        if last is None or last[0] != ssrc or index > last[1]:
+            self._report_heard = ssrc, index
+
+
+def _header(place: Place | None) -> bytes:
+    if place is None:
+        return b""
+    ssrc, index = place
+    return bytes(2) + (index & 0xFFFF).to_bytes(2, "big") + bytes(4) + ssrc.to_bytes(4, "big")
 
 
 def _open(session: SrtpSession, packet: bytes, *, rtcp: bool) -> bytes:

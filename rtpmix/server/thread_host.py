@@ -8,7 +8,7 @@ counts them and keeps RTP timestamps on the media clock, so that no delay stays 
 Between beats the thread sleeps and datagrams wait in the kernel; a beat reads all of them at once.
 That is cheaper than waking for each, and what a packet loses by waiting is less than a beat.
 
-Three settings of the process are changed while a host runs, and put back by `stop`:
+Some settings of the process are changed while a host runs, and put back by `stop`:
 
 * The interpreter's switch interval goes from 5 ms to 0.1 ms, for that is how long the event loop
   may keep the interpreter from a media thread that is due. While a beat is on it is 20 ms: a beat
@@ -16,8 +16,9 @@ Three settings of the process are changed while a host runs, and put back by `st
   left between beats, and half a millisecond when they are late.
 * What exists when the host starts is frozen (`gc.freeze`): a full garbage collection stops every
   thread for as long as it takes to look at all objects.
-* Garbage collections become rarer. A call's objects die without one; with the default thresholds
-  they are looked at again and again while they live, which costs each call 15 % and more.
+* No garbage collection begins within a beat (`gc.disable`), and collections become rarer. A call's
+  objects die without one; with the default thresholds they are looked at again and again while they
+  live, which costs each call 15 % and more.
 
 One more stays: the C library keeps some freed memory (`memory`).
 """
@@ -106,6 +107,7 @@ class ThreadHost(EngineHost):
         self._on_event: OnEvent | None = None
         self._switch_interval = sys.getswitchinterval()
         self._gc_thresholds = gc.get_threshold()
+        self._collects = False
 
     async def start(self, on_event: OnEvent) -> None:
         """Start the thread; see `MediaHost.start`."""
@@ -118,6 +120,7 @@ class ThreadHost(EngineHost):
         keep_freed_memory()
         self._gc_thresholds = gc.get_threshold()
         gc.set_threshold(*GC_THRESHOLDS)
+        self._collects = gc.isenabled()  # who has turned it off wants it to stay off
         gc.collect()
         gc.freeze()
         self._thread = threading.Thread(target=self._run, name="rtpmix-media", daemon=True)
@@ -163,6 +166,8 @@ class ThreadHost(EngineHost):
             # Rounded up from a fifth of a beat: better some delay too much, which is cut again.
             engine.behind = int(max(late, 0.0) / self._beat_s + 0.8)
             sys.setswitchinterval(BEAT_INTERVAL_S)
+            if self._collects:
+                gc.disable()
             events: list[MixerEvent] = []
             try:
                 events = media.beat()
@@ -171,6 +176,8 @@ class ThreadHost(EngineHost):
                 _log.exception("a beat of the media thread failed")
                 media.failed_beats += 1
                 engine.skip(1)
+            if self._collects:
+                gc.enable()
             sys.setswitchinterval(SWITCH_INTERVAL_S)
             self._tell(events)
         self._tell(media.finish())

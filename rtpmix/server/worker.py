@@ -29,10 +29,11 @@ from ..mixer.tap import TapBlock
 from ..recorder import load_key
 from . import worker_messages as say
 from .channel import Channel
+from .media_io import LearningIO
 from .media_loop import MediaLoop
 from .memory import keep_freed_memory
 from .recording_writer import RecordingWriter
-from .socket_io import SocketIO
+from .shared_io import SharedIO
 from .thread_host import GC_THRESHOLDS, PTIME_S, ThreadHost
 
 _log = logging.getLogger(__name__)
@@ -50,14 +51,13 @@ class Worker(ThreadHost):
             media_address=settings.media_address,
             media_address_v6=settings.media_address_v6,
             ports=settings.ports,
+            legs_per_port=settings.legs_per_port,
             phases=settings.phases,
             epoch=settings.epoch,
         )
         self._origin = settings.origin
         self._channel = channel
-        assert isinstance(self._io, SocketIO)  # shared ports don't move between processes
-        self._sockets = self._io
-        self._media = WorkerLoop(self._engine, self._sockets, self)
+        self._media = WorkerLoop(self._engine, self._io, self)
         self._writer = RecordingWriter(on_gap=self._gap)
         self._disk = ThreadPoolExecutor(1, "rtpmix-recording-start")
         self._said: deque[object] = deque()  # by other threads
@@ -71,6 +71,7 @@ class Worker(ThreadHost):
         """Beat until told to stop, or until nobody is there to tell."""
         keep_freed_memory()
         gc.set_threshold(*GC_THRESHOLDS)
+        self._collects = True
         gc.collect()
         gc.freeze()
         frames = int((self._clock() - self._origin) / PTIME_S) + 1
@@ -103,7 +104,11 @@ class Worker(ThreadHost):
         if isinstance(message, Command):
             self._media.submit(message)
         elif isinstance(message, say.Adopt):
-            self._sockets.adopt(message.leg, *descriptors, fresh=message.fresh)
+            self._io.adopt(message.leg, *descriptors, fresh=message.fresh)
+        elif isinstance(message, say.Share):
+            assert isinstance(self._io, SharedIO)  # the server asked the same system
+            rtp, rtcp = descriptors
+            self._io.share(message.leg, message.number, rtp, rtcp, message.remote)
         elif isinstance(message, say.Connect):
             self._media.connect(
                 message.leg,
@@ -170,6 +175,10 @@ class Worker(ThreadHost):
     def _gap(self, recording: int, frames: int, why: str) -> None:
         self._said.append(say.Gap(recording, frames, why))
 
+    def carry(self, message: say.Carried) -> None:
+        """Tell what goes along with a leg that has parted."""
+        self._channel.send(message)
+
     def _answers(self) -> None:
         while self._said:
             self._channel.send(self._said.popleft())
@@ -185,10 +194,13 @@ class Worker(ThreadHost):
 
     def _tell(self, events: list[MixerEvent]) -> None:
         channel = self._channel
-        if channel.waiting > SLOW:
-            kept = [event for event in events if not isinstance(event, TapFrame)]
-            self._dropped += len(events) - len(kept)
-            events = kept
+        frames = [event for event in events if isinstance(event, TapFrame)]
+        if frames:
+            events = [event for event in events if not isinstance(event, TapFrame)]
+            if channel.waiting > SLOW:
+                self._dropped += len(frames)
+            else:
+                channel.send(say.Frames.of(frames))
         if events:
             channel.send(say.Happened(events))
         self._answers()
@@ -217,7 +229,7 @@ class Worker(ThreadHost):
 class WorkerLoop(MediaLoop):
     """A beat that begins with what the server said."""
 
-    def __init__(self, engine: Any, io: SocketIO, worker: Worker) -> None:
+    def __init__(self, engine: Any, io: LearningIO, worker: Worker) -> None:
         super().__init__(engine, io)
         self._worker = worker
 
@@ -227,6 +239,11 @@ class WorkerLoop(MediaLoop):
         events = super().beat()
         for event in events:
             if isinstance(event, LegParted):
+                columns = event.state.columns
+                ssrc, following = int(columns["ssrc_out"]), int(columns["sequence_out"]) & 0xFFFF
+                position = self.secured.position(event.leg, ssrc, following)
+                if position is not None:
+                    self._worker.carry(say.Carried(event.leg, position))
                 self.io.release(event.leg)  # our copy of the sockets; the server has another
         return events
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mixer.commands import LegStats, MixerEvent
+from ..mixer.commands import LegStats, MixerEvent, TapFrame
 from ..mixer.tap import TapBlock
 from ..rtp.latching import Terms
-from ..rtp.srtp import StreamKeys
-from .dtls import DtlsTerms
+from ..rtp.srtp_position import StreamPosition
 from .latching_io import Learned
 from .media_io import Address
+from .secure_io import Secret
 
 # ------------------------------------------------------------------------------ to a worker
 
@@ -30,6 +31,7 @@ class Settings:
     phases: int
     origin: float
     epoch: float
+    legs_per_port: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,15 @@ class Adopt:
 
     leg: int
     fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The sockets of a shared pair come along, for one more leg on it, whose peer is named."""
+
+    leg: int
+    number: int  # the pair's even port
+    remote: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ class Secure:
     """See `MediaHost.secure`."""
 
     leg: int
-    keys: StreamKeys | DtlsTerms | None
+    keys: Secret | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,43 @@ class Happened:
     """Events of one beat."""
 
     events: list[MixerEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The frames for programs of one beat, in one piece: an object for each costs three times that.
+
+    Parameters
+    ----------
+    heads
+        Of each frame: its position in time, its tap, its octets.
+    pcm
+        The octets of all.
+    """
+
+    heads: list[tuple[int, int, int]]
+    pcm: bytes
+
+    @classmethod
+    def of(cls, frames: list[TapFrame]) -> Frames:
+        """Pack frames."""
+        heads = [(frame.at, frame.tap, len(frame.pcm)) for frame in frames]
+        return cls(heads, b"".join([frame.pcm for frame in frames]))
+
+    def unpacked(self) -> Iterator[TapFrame]:
+        """Yield the frames."""
+        begin = 0
+        for at, tap, size in self.heads:
+            yield TapFrame(at, tap, self.pcm[begin : begin + size])
+            begin += size
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How far the keys of a leg are used that goes elsewhere, told before it has parted."""
+
+    leg: int
+    position: StreamPosition
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rtpmix.mixer import g711
-from rtpmix.mixer.commands import DetectDigits, DigitPressed
+from rtpmix.mixer.commands import DetectDigits, DigitPressed, Record
 from rtpmix.mixer.inband import HIGH_HZ, KEYS, LOW_HZ, digits_in, tones_of
 
 ALL = "0123456789*#ABCD"
@@ -112,3 +112,61 @@ def test_listening_ends_when_it_is_told_to(rig) -> None:
     for frame in samples(tones_of("5", duration_ms=200, pause_ms=200)).reshape(-1, 160):
         rig.frame({1: g711.encode(frame, g711.PCMU).tobytes()})
     assert rig.told(DigitPressed) == []
+
+
+# ---------------------------------------------------------------------------------- masked digits
+
+
+def masked(rig, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leg 1 says these samples, its digits masked; return what leg 2 hears and what is recorded."""
+    rig.open(1)
+    rig.open(2, dtmf_payload_type=101)
+    rig.bridge(1, [1, 2], dtmf=((False, True), (True, False)))
+    rig.engine.submit(DetectDigits(1, mask=True))
+    rig.engine.submit(Record(1))
+    wave = np.concatenate([wave, np.zeros(-len(wave) % 160 + 640, np.int16)])
+    for frame in wave.reshape(-1, 160):
+        rig.frame({1: g711.encode(frame, g711.PCMU).tobytes()})
+    rig.beat(40)
+    audio = [packet[12:] for _, packet in rig.sent[2] if packet[1] & 0x7F == 0]
+    heard = g711.decode(np.frombuffer(b"".join(audio), np.uint8), g711.PCMU)
+    return heard, np.concatenate([block.spoken[0] for block in rig.blocks])
+
+
+@pytest.mark.parametrize("offset", [0, 31, 80, 117])
+def test_masked_digits_are_heard_by_nobody_and_in_no_recording(rig, offset: int) -> None:
+    """What is left of a tone, no receiver takes for a digit."""
+    wave = np.concatenate(
+        [np.zeros(offset, np.int16), samples(tones_of(ALL, duration_ms=80, pause_ms=80))]
+    )
+    heard, recorded = masked(rig, wave)
+    assert "".join(event.digit for event in rig.told(DigitPressed)) == ALL
+    events = [packet for _, packet in rig.sent[2] if packet[1] & 0x7F == 101]
+    assert len({packet[4:8] for packet in events}) == len(ALL)  # each goes on, as an event
+    tone = np.abs(wave.astype(int)) > 100
+    for sound in (heard, recorded):
+        loud = np.abs(sound.astype(int)) > 100
+        assert loud.sum() < 0.25 * tone.sum()  # less than 20 ms of each 80
+        assert not any(
+            clear for _, clear in digits_in(sound[: len(sound) // 160 * 160].reshape(-1, 160))
+        )
+
+
+def test_masking_leaves_speech_alone_and_has_no_edges(rig) -> None:
+    time = np.arange(8000) / 8000
+    voice = np.rint(6000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
+    plain = g711.decode(g711.encode(voice, g711.PCMU), g711.PCMU)
+    _, recorded = masked(rig, voice)
+    assert any(
+        np.array_equal(recorded[at : at + 7000], plain[160:7160]) for at in range(0, 800, 160)
+    )
+
+
+def test_masked_or_not_is_up_to_the_last_command(rig) -> None:
+    rig.open(1)
+    rig.engine.submit(DetectDigits(1, mask=True))
+    rig.engine.submit(DetectDigits(1))
+    rig.engine.submit(Record(1))
+    for frame in samples(tones_of("5", duration_ms=200)).reshape(-1, 160):
+        rig.frame({1: g711.encode(frame, g711.PCMU).tobytes()})
+    assert np.abs(np.concatenate([block.spoken[0] for block in rig.blocks])).max() > 5000

@@ -19,6 +19,7 @@ from rtpmix.mixer import commands as media
 from rtpmix.mixer.commands import MixerEvent, OpenLeg, SetMatrix
 from rtpmix.recorder import Verdict, generate_key, read_capture, verify
 from rtpmix.rtp.packet import RtpPacket
+from rtpmix.rtp.srtp import MasterKey, SrtpSession, StreamKeys
 from rtpmix.server.process_host import ProcessHost, total
 
 UNITY = 32768
@@ -50,9 +51,12 @@ class Heard:
 class Peer(asyncio.DatagramProtocol):
     """A socket that speaks one level and remembers the packets that it hears."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: StreamKeys | None = None) -> None:
         self.packets: list[RtpPacket] = []
         self.reports: list[bytes] = []
+        # libsrtp of its own, which is told nothing of moves.
+        self.sender = SrtpSession.sender(keys.theirs) if keys else None
+        self.receiver = SrtpSession.receiver(keys.ours) if keys else None
         self._came = asyncio.Event()
         self._sent = 0
 
@@ -62,6 +66,8 @@ class Peer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         if not 192 <= data[1] <= 223:  # RTCP, RFC 5761 section 4
+            if self.receiver is not None:
+                data = self.receiver.unprotect(data)
             self.packets.append(RtpPacket.parse(data))
             self._came.set()
         else:
@@ -77,7 +83,8 @@ class Peer(asyncio.DatagramProtocol):
                 payload=bytes([code]) * 160,
             )
             self._sent += 1
-            self.transport.sendto(packet.to_bytes(), to)
+            data = packet.to_bytes()
+            self.transport.sendto(self.sender.protect(data) if self.sender else data, to)
 
     async def until(self, fact: Callable[[], object], feed: Callable[[], None]) -> None:
         """Wait for a fact about what is heard; each packet heard has `feed` say one."""
@@ -97,16 +104,22 @@ class Office:
         self.peers: dict[int, Peer] = {}
         self.addresses: dict[int, Any] = {}
 
-    async def open(self, leg: int) -> Peer:
+    async def open(
+        self, leg: int, keys: StreamKeys | None = None, *, signalled: bool = False, first: int = 0
+    ) -> Peer:
         loop = asyncio.get_running_loop()
-        _, peer = await loop.create_datagram_endpoint(Peer, local_addr=("127.0.0.1", 0))
-        self.addresses[leg] = await self.host.reserve(leg)
+        local = ("127.0.0.1", 0)
+        _, peer = await loop.create_datagram_endpoint(lambda: Peer(keys), local_addr=local)
+        remote = peer.address if signalled else None
+        self.addresses[leg] = await self.host.reserve(leg, remote=remote)
+        if keys is not None:
+            self.host.secure(leg, keys)
         self.host.submit(
             OpenLeg(
                 leg=leg,
                 dtmf_payload_type=101,
                 ssrc=100 + leg,
-                first_sequence=0,
+                first_sequence=first,
                 first_timestamp=0,
             )
         )
@@ -172,6 +185,101 @@ async def test_a_leg_moves_to_the_bridge_of_another_worker_and_stays_one_stream(
     assert sorted(event.leg for event in closed) == [1, 2]
     assert not here.heard.of(media.CommandRefused)
     assert all(event.stats.received > 0 for event in closed)
+
+
+async def test_a_leg_with_keys_moves_and_its_cipher_goes_on() -> None:
+    """libsrtp at the other end hears every packet: across the wrap of sequence numbers, too."""
+    async with office() as here:
+        for leg in (1, 2):
+            keys = StreamKeys(MasterKey.generate(), MasterKey.generate())
+            await here.open(leg, keys, first=65_530)
+        assert here.carried() == [1, 1]
+        await here.peers[2].until(lambda: len(here.peers[2].packets) > 8, lambda: None)
+        here.peers[2].say(here.addresses[2], 0x90)
+        for token, bridge in enumerate((5, 6, 5), 7):
+            here.join(bridge, *((1, 2) if bridge == 5 else (1,)), token=token)
+            await here.reached(token)
+            if bridge == 5:
+                await here.hears(2, 1)
+                await here.hears(1, 2)
+        assert here.host.snapshot()["legs_moved"] >= 1
+        packets = here.peers[2].packets
+        assert {packet.ssrc for packet in packets} == {102}
+        numbers = [packet.sequence_number for packet in packets]
+        assert numbers == [(65_530 + n) & 0xFFFF for n in range(len(numbers))]
+        await here.heard.until(
+            lambda: here.host.snapshot().get("srtp", {}).get("unprotected", 0) > 0
+        )
+        assert here.host.snapshot()["srtp"]["forged"] == 0
+    assert not here.heard.of(media.CommandRefused)
+    assert not here.heard.of(media.WorkerLost)
+
+
+async def test_legs_share_ports_in_every_worker_and_one_that_moves_keeps_its_own() -> None:
+    """Its peer sees one stream from one address; the others on the port hear nothing of it."""
+    async with office(legs_per_port=3) as here:
+        keys = [StreamKeys(MasterKey.generate(), MasterKey.generate()) for _ in range(3)]
+        secured = [None, None, None, None, *keys[:2]]
+        for leg in range(1, 7):
+            await here.open(leg, secured[leg - 1], signalled=True, first=65_530)
+        assert here.carried() == [3, 3]
+        ports = {leg: address[1] for leg, address in here.addresses.items()}
+        assert ports[1] == ports[3] == ports[5] != ports[2] == ports[4] == ports[6]
+        assert here.host.snapshot()["shared_ports"] == {"ports": 2, "legs": 6, "parted": 0}
+        here.join(5, 1, 3, token=1)
+        here.join(6, 2, 4, token=2)
+        await here.hears(1, 3)
+        await here.hears(2, 4)
+        for token, moving in ((3, 4), (4, 6)):  # in the clear, and with keys
+            here.join(5, 1, 3, *(leg for leg in (4, 6) if leg <= moving), token=token)
+            await here.reached(token)
+            await here.hears(1, moving, 0xA0 + token)
+            await here.hears(moving, 3, 0xB0 + token)
+        assert here.carried() == [5, 1]
+        assert here.host.snapshot()["shared_ports"] == {"ports": 2, "legs": 4, "parted": 2}
+        here.join(6, 2, token=5)
+        here.join(7, 2, 5, token=6)  # from the other shared port, and with keys, the other way
+        await here.reached(6)
+        await here.hears(2, 5, 0xC1)
+        await here.hears(5, 2, 0xC2)
+        for leg in (4, 5, 6):
+            packets = here.peers[leg].packets
+            assert {packet.ssrc for packet in packets} == {100 + leg}
+            numbers = [packet.sequence_number for packet in packets]
+            assert numbers == [(65_530 + n) & 0xFFFF for n in range(len(numbers))]
+        for leg in range(1, 7):
+            here.host.submit(media.CloseLeg(leg))
+        await here.heard.until(lambda: len(here.heard.of(media.LegClosed)) == 6)
+        assert here.host.snapshot()["shared_ports"] == {"ports": 0, "legs": 0, "parted": 0}
+    assert not here.heard.of(media.CommandRefused)
+
+
+async def test_a_dead_worker_with_shared_ports_and_keys_takes_its_own_calls_alone() -> None:
+    async with office(legs_per_port=4) as here:
+        keys = [StreamKeys(MasterKey.generate(), MasterKey.generate()) for _ in range(5)]
+        for leg in range(1, 5):
+            await here.open(leg, keys[leg], signalled=True)
+        here.join(5, 1, 3, token=1)
+        here.join(6, 2, 4, token=2)
+        await here.reached(1)
+        await here.reached(2)
+        os.kill(here.host.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+        await here.heard.until(lambda: here.heard.of(media.WorkerLost))
+        (lost,) = here.heard.of(media.WorkerLost)
+        assert (lost.worker, lost.legs) == (0, (1, 3))
+        await here.hears(2, 4)
+        here.host.submit(media.CloseLeg(1))
+        here.host.submit(media.CloseLeg(3))
+        await here.heard.until(lambda: len(here.heard.of(media.LegClosed)) == 2)
+        assert here.host.snapshot()["shared_ports"] == {"ports": 1, "legs": 2, "parted": 0}
+        async with asyncio.timeout(PATIENCE):
+            await here.host.ready()
+        for leg in (7, 8):  # the new worker shares ports, too
+            await here.open(leg, keys[0], signalled=True)
+        here.join(7, 7, 8, token=3)
+        await here.reached(3)
+        await here.hears(7, 8)
+        assert here.carried() == [2, 2]
 
 
 async def test_what_is_asked_of_a_leg_on_its_way_waits_for_it() -> None:

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from rtpmix.errors import UsageError
+from rtpmix.mixer.boxes import Outbox
 from rtpmix.mixer.commands import (
     CloseLeg,
     CommandRefused,
@@ -154,3 +155,29 @@ async def test_stall_leaves_frames_out_and_keeps_the_clock() -> None:
     assert 45 <= snapshot["skipped_frames"] <= passed / 0.02
     assert snapshot["late_ticks"] >= 1
     assert host.sample - before >= 45 * 160
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_no_garbage_collection_begins_within_a_beat(wanted: bool) -> None:
+    host = ThreadHost(ports=PORTS)
+    loop, beats = asyncio.get_running_loop(), asyncio.Event()
+    within: list[bool] = []
+    tick = host._engine.tick
+
+    def watched() -> Outbox:
+        within.append(gc.isenabled())
+        if len(within) == 5:
+            loop.call_soon_threadsafe(beats.set)
+        return tick()
+
+    host._engine.tick = watched  # type: ignore[method-assign]
+    if not wanted:
+        gc.disable()
+    try:
+        await host.start(lambda event: None)
+        await asyncio.wait_for(beats.wait(), 10)
+        await host.stop()
+        assert gc.isenabled() is wanted
+    finally:
+        gc.enable()
+    assert within[:5] == [False] * 5

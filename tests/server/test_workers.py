@@ -182,10 +182,10 @@ def test_workers_and_a_media_host_are_one_too_many(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["sdes", "dtls"])
-async def test_encrypted_legs_go_to_one_worker_and_their_bridges_follow(
+async def test_encrypted_legs_come_together_with_others_in_one_bridge(
     tmp_path: Path, way: str
 ) -> None:
-    """A cipher's counters can't move: legs do so before they have keys, and never after."""
+    """With SDES they follow the bridge, ciphers and all; to those with DTLS the bridge goes."""
     asked = replace(config(tmp_path), encryption=rtpmix.Encryption.OPTIONAL, key_exchange=(way,))
     required = rtpmix.Encryption.REQUIRED
     ann, bob = TonePhone("ann", frequency=1000.0), TonePhone("bob", frequency=1300.0)
@@ -205,7 +205,7 @@ async def test_encrypted_legs_go_to_one_worker_and_their_bridges_follow(
         secured = [await server.invite(phone.uri, encryption=required) for phone in (eve, zoe)]
         await until(lambda: carried() == [2, 2], server)
         await plain.add(*secured)
-        assert carried() == [4, 0]
+        assert carried() == ([4, 0] if way == "dtls" else [0, 4])
         phones = [ann, bob, eve, zoe]
         await until(
             lambda: all(
@@ -218,7 +218,44 @@ async def test_encrypted_legs_go_to_one_worker_and_their_bridges_follow(
         assert server.snapshot()["media"]["srtp"]["forged"] == 0
 
 
-async def test_shared_ports_and_workers_are_refused_at_the_start(tmp_path: Path) -> None:
-    asked = replace(config(tmp_path), legs_per_port=4)
-    with pytest.raises(rtpmix.UsageError, match="legs_per_port=1"):
-        await rtpmix.Server(asked, workers=1).start()
+async def test_callers_share_ports_in_two_workers_and_a_supervisor_comes_from_the_other(
+    tmp_path: Path,
+) -> None:
+    """Callers in the clear and with keys; who calls in names its address first, and so shares."""
+    asked = replace(config(tmp_path), legs_per_port=4, workers=2)
+    required, forbidden = rtpmix.Encryption.REQUIRED, rtpmix.Encryption.FORBIDDEN
+    phones = [
+        TonePhone(
+            f"phone{n}", frequency=700.0 + 200 * n, encryption=required if n % 2 else forbidden
+        )
+        for n in range(4)
+    ]
+    legs: list[rtpmix.Leg] = []
+    async with rtpmix.Server(asked) as server, phones[0], phones[1], phones[2], phones[3]:
+
+        @server.on_invite
+        async def arrive(call: rtpmix.IncomingCall) -> None:
+            leg = await call.answer()
+            legs.append(leg)
+            await leg.closed()
+
+        def media() -> dict[str, Any]:
+            return dict(server.snapshot()["media"])
+
+        for phone in phones:
+            await phone.call(f"sip:line@{server.sip_address}")
+        await until(lambda: len(legs) == 4, server)
+        assert [worker["legs"] for worker in media()["workers"]] == [2, 2]
+        assert media()["shared_ports"] == {"ports": 2, "legs": 4, "parted": 0}
+        assert [leg.encryption is not None for leg in legs] == [False, True, False, True]
+        bridge = await server.bridge()
+        await bridge.add(legs[0])
+        await bridge.add(legs[2], role=rtpmix.Role.AGENT)
+        supervision = await bridge.supervise(legs[1], agent=legs[2], mode=rtpmix.Mode.WHISPER)
+        tones = [phone.frequency for phone in phones]
+        await until(lambda: phones[2].hears(*tones) == {tones[0], tones[1]}, server)
+        await until(lambda: phones[1].hears(*tones) == {tones[0], tones[2]}, server)
+        assert phones[0].hears(*tones) == {tones[2]}
+        assert [worker["legs"] for worker in media()["workers"]] == [3, 1]
+        assert media()["shared_ports"] == {"ports": 2, "legs": 3, "parted": 1}
+        await supervision.stop()
