@@ -33,6 +33,7 @@ MAX_REGAIN = 4  # frames of delay that one late packet can add
 MAX_DEPTH_MS = 200  # delay is not added beyond this; the ring holds 320
 EVENTS_MS = 500  # packets late at two times within this: the delay is too small
 JUMP_SLOTS = 50  # so far behind, a packet is no late packet but another timeline: 1 s
+FEW = 2  # frames that may be given up for a timeline that has leapt
 LATE_MS = 100  # packets late for so long: the timeline has moved
 
 
@@ -94,8 +95,26 @@ class Playout:
         rows.latest[row] = -NEVER
         rows.transits[row] = -NEVER
         rows.windows[row] = rows.to_cut[row] = 0
+        rows.transit[row] = -1  # that of the old timeline says nothing about this one
         rows.late_at[row] = -NEVER
         rows.late_since[row] = NEVER
+
+    def has_leapt(self, row: int, timestamp: int, beat: int) -> bool:
+        """Whether a packet after a gap would wait, for longer than jitter can need, for nothing.
+
+        A jump of the timestamps within the ring must not become delay. What a network held back
+        and then let go looks alike, but for the packets that came with it.
+        """
+        rows = self._rows
+        if rows.origin[row] == NEVER:
+            return False
+        slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME
+        due = self.next_slot(row, beat)
+        most = max(self._max_depth, int(rows.lead[row]) + self.phases) + self.behind
+        if (slot - due) * self.phases < most:
+            return False
+        held = rows.ring_slot[row]
+        return int(np.count_nonzero((held >= due) & (held < slot))) <= FEW
 
     def place(self, row: int, timestamp: int, payload: bytes, beat: int, newest: bool) -> bool:
         """Put a payload of any size where its timestamp says; False when it came too late.

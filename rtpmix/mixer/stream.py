@@ -194,6 +194,8 @@ class Stream:
             step = timestamp - int(rows.extended_timestamp[row])
             self._forgive_silence(row, step, timestamp, beat)
             rows.extended_timestamp[row] = timestamp
+            if step > FRAME and self._playout.has_leapt(row, timestamp, beat):
+                self._playout.anchor(row, timestamp, beat, len(packet.payload))
         if not self._playout.place(row, timestamp, packet.payload, beat, newest):
             rows.late[row] += 1
 

@@ -2,11 +2,12 @@
 
 Theory of operation. A phone behind NAT names an address that only its own network knows. What it
 sends arrives from another one, and what is sent there reaches it. So after a session description a
-window opens in which sources other than the signalled one are on trial; the first that shows `RUN`
-packets in a row as only the stream's own sender would number them is latched: heard, and sent to.
-Nothing of what was on trial is heard, nothing is sent to a source on trial, and when the window
-is over nothing is learned until the next session description. Whoever calls `Latch.receive`
-has authenticated the packet before, where the leg is encrypted.
+window opens in which sources other than the signalled one are on trial. The first that shows `RUN`
+packets in a row as only the stream's own sender would number them, over `SPAN_S` at least and with
+none of the source in force between them, is latched: heard, and sent to. Nothing of what was on
+trial is heard, nothing is sent to a source on trial, and when the window is over nothing is learned
+until the next session description. Whoever calls `Latch.receive` has authenticated the packet
+before, where the leg is encrypted.
 
 Only hosts count from which the peer is known to speak: that of its signalling and that of its
 session description ("restricted latching"). Who can send from the peer's own public address, as
@@ -32,8 +33,10 @@ Address = tuple[str, int]
 RUN = (
     4  # packets in a row that make a source the peer's: 80 ms, none of which is played but the last
 )
+SPAN_S = 0.05  # that a run takes at least: longer than a stream leaves between two packets
 WINDOW_S = 5.0  # from a session description on: the phone may still have to open its microphone
 REPORT_WINDOW_S = 20.0  # from a latch on: the first RTCP may take a while (RFC 3550 section 6.2)
+STRANGE = 32  # packets of others in a later window: more are no phone that has moved
 TRIALS = 8  # sources on trial at a time
 
 # Where a session description's address says nothing about the Internet: RFC 1918, RFC 6598,
@@ -74,6 +77,7 @@ class Input(Enum):
     CONFIRMED = "confirmed"  # and it completes a run
     TRIED = "tried"  # a packet that begins or continues another source's run
     PASSED = "passed"  # and completes it
+    FLOODED = "flooded"  # more of others' packets than a phone needs that has moved
     UNFIT = "unfit"  # any other
     WINDOW_ENDED = "window ended"
 
@@ -114,6 +118,7 @@ LATCHING: dict[tuple[State, Input], Step] = {
     (S.RELEARNING, I.CONFIRMED): Step(S.LATCHED, ("hear", "close")),
     (S.RELEARNING, I.TRIED): Step(S.RELEARNING, ("refuse",)),
     (S.RELEARNING, I.PASSED): Step(S.LATCHED, ("latch", "hear", "close")),
+    (S.RELEARNING, I.FLOODED): Step(S.LATCHED, ("refuse", "close")),
     (S.RELEARNING, I.WINDOW_ENDED): Step(S.LATCHED, ("close",)),
 }
 
@@ -144,6 +149,7 @@ class Terms:
 class _Trial:
     ssrc: int
     sequence: int
+    began: float
     run: int = 1
 
 
@@ -175,7 +181,16 @@ class Latch:
         When the window ends; None while none is open.
     """
 
-    __slots__ = ("_signalled", "_terms", "_trials", "closes_at", "remote", "ssrc", "state")
+    __slots__ = (
+        "_signalled",
+        "_strange",
+        "_terms",
+        "_trials",
+        "closes_at",
+        "remote",
+        "ssrc",
+        "state",
+    )
 
     def __init__(self) -> None:
         self.state = State.SILENT
@@ -184,6 +199,7 @@ class Latch:
         self.closes_at: float | None = None
         self._signalled: Address | None = None
         self._terms: Terms | None = None
+        self._strange = 0  # packets of others in this window
         self._trials: dict[Address, _Trial] = {}
 
     @property
@@ -226,7 +242,7 @@ class Latch:
 
     def receive(self, packet: bytes | memoryview, source: Address, now: float) -> bool:
         """Take an RTP packet; True when it is to be heard. Never raises, whatever it holds."""
-        return "hear" in self._step(self._judge(packet, source), now, source)
+        return "hear" in self._step(self._judge(packet, source, now), now, source)
 
     def expire(self, now: float) -> bool:
         """Tell the time; True when that ends the window."""
@@ -257,7 +273,7 @@ class Latch:
         self.state = step.state
         for action in step.actions:
             if action == "open":
-                self.closes_at = now + WINDOW_S
+                self.closes_at, self._strange = now + WINDOW_S, 0
             elif action == "close":
                 self.closes_at = None
                 self._trials.clear()
@@ -268,35 +284,46 @@ class Latch:
                 self.remote = source
         return step.actions
 
-    def _judge(self, packet: bytes | memoryview, source: Address) -> Input:
+    def _judge(self, packet: bytes | memoryview, source: Address, now: float) -> Input:
         current = source == self.remote
         terms = self._terms
         if self.closes_at is None or terms is None:
             return Input.HEARD if current else Input.UNFIT
         if not current and source[0] not in terms.hosts:
             return Input.UNFIT
+        if not current and self.state is State.RELEARNING:
+            # A flood could crowd out the source in force, and then pass for it.
+            self._strange += 1
+            if self._strange > STRANGE:
+                return Input.FLOODED
         header = _header(packet)
         if header is None or header[0] not in terms.payload_types or header[2] == terms.own_ssrc:
             self._trials.pop(source, None)
             return Input.HEARD if current else Input.UNFIT
-        if self._run(source, header[2], header[1]) < RUN:
+        if current:  # no other has a run while the source in force goes on
+            self._trials = {each: self._trials[each] for each in self._trials if each == source}
+        trial = self._try(source, header[2], header[1], now)
+        if trial.run < RUN or now - trial.began < SPAN_S:
             return Input.HEARD if current else Input.TRIED
         self.ssrc = header[2]
         return Input.CONFIRMED if current else Input.PASSED
 
-    def _run(self, source: Address, ssrc: int, sequence: int) -> int:
-        """Note a packet of a source on trial; return how many in a row it has shown."""
+    def _try(self, source: Address, ssrc: int, sequence: int, now: float) -> _Trial:
+        """Note a packet of a source on trial; return its run."""
         trial = self._trials.get(source)
         if trial is None:
             if len(self._trials) == TRIALS:
                 # The least convincing goes: a flood of sources can't push out one that goes on.
                 del self._trials[min(self._trials, key=lambda each: self._trials[each].run)]
-            self._trials[source] = _Trial(ssrc, sequence)
-            return 1
+            trial = self._trials[source] = _Trial(ssrc, sequence, now)
+            return trial
         follows = sequence == (trial.sequence + 1) % SEQUENCE_MODULUS
-        trial.run = trial.run + 1 if follows and ssrc == trial.ssrc else 1
+        if follows and ssrc == trial.ssrc:
+            trial.run += 1
+        else:
+            trial.run, trial.began = 1, now
         trial.ssrc, trial.sequence = ssrc, sequence
-        return trial.run
+        return trial
 
 
 def _header(packet: bytes | memoryview) -> tuple[int, int, int] | None:

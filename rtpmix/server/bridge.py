@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..events import BridgeChanged, BridgeClosed, Event
 from ..mixer.commands import UNITY, MeasureLevels, Played, TapFrame
 from ..supervision import Anchor, Change, Left, Mode, Role, Routing, RoutingLog
-from .listening import Listener
+from .listening import LegListener, Listener, MixedListener
 from .notices import check_notice
 from .orders import Orders
 from .playing import Playback, load_pcm
@@ -54,7 +54,8 @@ class Bridge(Seating):
         self.name = name
         self.started_at = board.now
         self._scope = scope
-        self._listeners: dict[int, Listener] = {}
+        self._listeners: dict[int, Listener] = {}  # by tap
+        self._mixed: list[MixedListener] = []
         self._playbacks: dict[int, Playback] = {}
         self._speakers: dict[int, Speaker] = {}
         self._orders = Orders(board, self)
@@ -266,23 +267,45 @@ class Bridge(Seating):
             self.apply(self.call.leave(speaker.source, self._board.now))
             speaker.free()
 
-    def listen(self, leg: Leg, side: str = "heard") -> Listener:
+    def listen(self, leg: Leg | None = None, side: str = "heard") -> Listener:
         """Hear along, frame by frame: ``async for frame in bridge.listen(leg)``.
 
         Parameters
         ----------
+        leg
+            None: all legs together, now and as they come, but those whom nobody in the bridge
+            hears. What is played to them is not in it.
         side
             "heard": what the mixer sends to the leg; "spoken": what it hears from the leg.
         """
+        if leg is None:
+            mixed = MixedListener(self._board, self)
+            self._listeners |= dict.fromkeys(mixed.taps, mixed)
+            self._mixed.append(mixed)
+            return mixed
         if leg.number not in self._legs:
             raise UsageError(f"{leg.id} is not in {self.id}")
-        listener = Listener(self._board, self, leg, side)
-        self._listeners[listener.tap] = listener
+        listener = LegListener(self._board, self, leg, side)
+        self._listeners |= dict.fromkeys(listener.taps, listener)
         return listener
+
+    def _seat(self, leg: Leg) -> None:
+        super()._seat(leg)
+        for mixed in self._mixed:
+            self._listeners[mixed.add(leg)] = mixed
+
+    def _forget_seat(self, leg: Leg) -> None:
+        for mixed in self._mixed:
+            tap = mixed.remove(leg)
+            if tap is not None:
+                self._listeners.pop(tap, None)
+        super()._forget_seat(leg)
 
     def end_listener(self, listener: Listener) -> None:
         """Forget a listener that has closed."""
-        self._listeners.pop(listener.tap, None)
+        for tap in listener.taps:
+            self._listeners.pop(tap, None)
+        self._mixed = [mixed for mixed in self._mixed if mixed is not listener]
 
     def seat_event(self, event: Played | TapFrame) -> None:
         """A source has finished, or a tap has a frame."""
@@ -293,7 +316,7 @@ class Bridge(Seating):
             elif (speaker := self._speakers.get(event.source)) is not None:
                 speaker.said(event.token)
         elif (listener := self._listeners.get(event.tap)) is not None:
-            listener.put(event.pcm)
+            listener.take(event)
 
     # ------------------------------------------------------------------ recording
 
@@ -341,7 +364,7 @@ class Bridge(Seating):
             playback.free()
         for speaker in tuple(self._speakers.values()):
             speaker.free()
-        for listener in tuple(self._listeners.values()):
+        for listener in (*self._listeners.values(), *self._mixed):
             listener.close()
         for supervision in self._supervisions.values():
             supervision.ended("bridge closed")

@@ -19,7 +19,7 @@ from ..mixer.boxes import Inbox, Outbox
 from ..mixer.commands import MixerEvent
 from ..rtp.latching import REPORT_WINDOW_S, Latch, Terms
 from ..rtp.packet import is_rtcp
-from .media_io import Address, LearningIO
+from .media_io import NOWHERE, Address, LearningIO
 from .secure_io import Secret, SecureIO
 
 Learned = tuple[Address, Address | None]  # where RTP comes from, and RTCP where that is known
@@ -68,11 +68,13 @@ class _Learner:
 
     @property
     def remote_rtcp(self) -> Address | None:
-        """Where RTCP goes: after a latch, the port above, until it is known better."""
-        remote = self.latch.remote
-        if not self.latch.learned or remote is None or self.mux:
+        """Where RTCP goes: after a latch nowhere, until it is known better.
+
+        The port above that of RTP may be somebody else's behind the same NAT.
+        """
+        if not self.latch.learned or self.mux:
             return self.signalled_rtcp
-        return self.learned_rtcp or (remote[0], min(remote[1] + 1, 65535))
+        return self.learned_rtcp or NOWHERE
 
 
 class LatchingIO:

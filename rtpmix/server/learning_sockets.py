@@ -34,9 +34,11 @@ def disconnect(one: socket.socket) -> None:
         raise OSError(ctypes.get_errno(), "a UDP socket could not be disconnected")
 
 
-def sender(one: socket.socket, remote: Address | None) -> Send | None:
-    """Return what sends to an address from a socket that is not connected."""
-    return None if remote is None else lambda packet: one.sendto(packet, remote)
+def sender(one: socket.socket, remote: Address | None) -> Send:
+    """Return what sends to an address, or nowhere, from a socket that is not connected."""
+    if remote is None or not remote[1]:
+        return len
+    return lambda packet: one.sendto(packet, remote)
 
 
 class Ear:

@@ -7,6 +7,7 @@ from typing import Protocol
 from ..mixer.boxes import Inbox, Outbox
 
 Address = tuple[str, int]
+NOWHERE: Address = ("0.0.0.0", 0)  # of RTCP: none is sent, and none is heard
 
 
 class MediaIO(Protocol):

@@ -102,7 +102,8 @@ class MediaLoop:
             count = io.receive(inbox)
             if count:
                 engine.receive(count)
-            if not count or not inbox.more:
+            # Where all that came was refused, more may wait behind it.
+            if not inbox.more or (not count and self.secured.idle):
                 break
         for row, number in io.take_refused():
             engine.rows.dropped[row] += number

@@ -86,10 +86,16 @@ class SecureIO:
     ----------
     io
         The network.
+
+    Attributes
+    ----------
+    idle
+        The last `receive` found nothing to read; it returns 0, too, when nothing of it passed.
     """
 
     def __init__(self, io: MediaIO) -> None:
         self.counts = SecureCounts()
+        self.idle = False
         self._io = io
         self._legs: dict[int, Stream] = {}
         self._rows: dict[int, Stream] = {}
@@ -187,6 +193,7 @@ class SecureIO:
     def receive(self, inbox: Inbox) -> int:
         """Fill the inbox with what is in the clear or passes; see `MediaIO.receive`."""
         count = self._io.receive(inbox)
+        self.idle = not count
         if not self._rows:
             return count
         views, sizes, codes, rows = inbox.views, inbox.sizes, inbox.codes, self._rows

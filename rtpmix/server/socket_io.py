@@ -328,7 +328,7 @@ class SocketIO:
 
 def _connect(one: socket.socket, remote: Address | None) -> Send | None:
     """Connect a socket to its peer, or leave it deaf; None when it hears and sends nothing."""
-    if remote is None:
+    if remote is None or not remote[1]:
         return None
     try:
         ipaddress.ip_address(remote[0])  # a name would be resolved here and now, and block

@@ -173,7 +173,7 @@ class VirtualMediaIO:
         if ports is None:
             return
         remote = ports.remote_rtcp if rtcp else ports.remote
-        if remote is not None:
+        if remote is not None and remote[1]:
             socket = ports.rtcp if rtcp and not ports.rtcp_mux else ports.rtp
             socket.send(packet, remote)
 

@@ -82,6 +82,8 @@ class Oracle:
             if step > FRAME and in_a_row and self.origin is not None:
                 self._cut_in_silence((timestamp - self.zero) // FRAME, packet.beat)
             self.newest_timestamp = timestamp
+            if step > FRAME and self.origin is not None and self._leaps(timestamp, packet.beat):
+                self._anchor(timestamp, packet.beat)
         if not self._place(timestamp, packet, newest):
             self.counts["late"] += 1
 
@@ -135,6 +137,12 @@ class Oracle:
             return False
         self.waiting[slot % RING] = slot, packet.number
         return True
+
+    def _leaps(self, timestamp: int, beat: int) -> bool:
+        """Whether 200 ms and more of nothing, or nearly, would have to pass before it is due."""
+        slot, due = (timestamp - self.zero) // FRAME, self._next_slot(beat)
+        between = [held for held, _ in self.waiting.values() if due <= held < slot]
+        return slot - due >= 10 and len(between) <= 2
 
     def _anchor(self, timestamp: int, beat: int) -> None:
         self.origin, self.zero, self.played = beat, timestamp, -NEVER

@@ -121,9 +121,9 @@ def check(seconds: int) -> None:
     assert rows.trimmed[fast] == pytest.approx(slips, abs=2)
     assert rows.trimmed[slow] + rows.stretched[fast] <= 2
     assert legs.invented == rows.stretched[legs.index].sum()
-    # Where one period goes over to another, slopes and the noise of the coding add up. A splice
-    # without that makes steps of up to 16,000.
-    assert legs.largest_step <= 1.25 * STEP
+    # Where one period goes over to another within 5 ms, their difference adds to the slope of the
+    # voice: 1.54 times its own steps in the worst of a day's 1,728 slips. A splice makes 15 times.
+    assert legs.largest_step <= 1.6 * STEP
 
 
 def test_an_hour_of_skew_adds_no_delay_and_no_click() -> None:
