@@ -56,7 +56,7 @@ from .server.incoming import IncomingCall
 from .server.leg import Leg
 from .server.listening import Listener
 from .server.messages import IncomingMessage
-from .server.playing import Playback
+from .server.playing import Playback, tone
 from .server.recording import Recording
 from .server.seat_requests import SeatRequest
 from .server.server import Server
@@ -142,4 +142,5 @@ __all__ = [
     "UsageError",
     "UserToUser",
     "WatchRequest",
+    "tone",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from .audio.coders import check_names
 from .errors import SipParseError, UsageError
 from .rtp.srtp import SUITES
 from .sdp.security import Encryption
@@ -22,7 +23,6 @@ from .trunks import Trunk
 
 __all__ = ["Config", "Listen", "StreamLimits", "TlsConfig"]
 
-CODECS = ("PCMU", "PCMA")
 SRTP_SUITES = (
     "AEAD_AES_256_GCM",
     "AEAD_AES_128_GCM",
@@ -82,7 +82,9 @@ class Config:
         Processes that carry media, one for each processor that it may use. 0: a thread of this
         process. Above some hundred legs, SIP and media get in each other's way in one process.
     codecs
-        Codecs in the order of preference: "PCMU", "PCMA".
+        Codecs in the order of preference, out of "PCMU", "PCMA", "G722", "opus", "L16/8000",
+        "L16/16000" and "L16/48000". An offer is answered with the first of them that is in it;
+        G722 and opus come with ``pip install 'rtpmix[codecs]'``.
     encryption
         Whether media is encrypted: `Encryption.REQUIRED`, ``OPTIONAL`` (with whoever can) or
         ``FORBIDDEN``. Under ``OPTIONAL``, keys are used wherever a peer offers them, and offered
@@ -207,7 +209,7 @@ class Config:
     legs_per_port: int = 1
     media_latching: str = "never"
     workers: int = 0
-    codecs: tuple[str, ...] = CODECS
+    codecs: tuple[str, ...] = ("PCMU", "PCMA")
     encryption: Encryption = Encryption.OPTIONAL
     key_exchange: tuple[str, ...] = ("sdes", "dtls")
     srtp_suites: tuple[str, ...] = SRTP_SUITES
@@ -265,13 +267,11 @@ class Config:
         UserAgentConfig(
             reliable=self.reliable, session_expires=self.session_expires, min_se=self.min_se
         )
+        check_names(self.codecs)
         if self.media_latching not in LATCHING:
             raise UsageError(
                 f"media_latching is {self.media_latching!r}: use {', '.join(LATCHING)}"
             )
-        unknown = [codec for codec in self.codecs if codec not in CODECS]
-        if unknown or not self.codecs:
-            raise UsageError(f"codecs {self.codecs!r}: choose one or more of {', '.join(CODECS)}")
         _check_encryption(self)
         for name, value in (
             ("jitter_ms", self.jitter_ms),

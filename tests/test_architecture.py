@@ -24,9 +24,10 @@ PACKAGE = ROOT / "rtpmix"
 CORE = {
     "errors": set[str](),
     "rtp": {"errors"},
-    "sdp": {"errors", "rtp"},
+    "sdp": {"errors", "rtp", "audio"},
     "sip": {"errors"},
-    "mixer": {"errors", "rtp"},
+    "audio": {"errors"},
+    "mixer": {"errors", "rtp", "audio"},
     "supervision": {"errors", "mixer"},
     "recorder": {"errors", "rtp"},
 }
@@ -34,6 +35,7 @@ SHELL = {
     "transports": {"errors"},
     "trunks": {"errors", "sip"},
     "config": {
+        "audio",
         "errors",
         "rtp",
         "sdp",
@@ -51,7 +53,7 @@ SHELL = {
 MAY_IMPORT = CORE | SHELL
 
 # The sans-I/O core: time is an argument, and nothing waits.
-PURE = ("errors", "rtp", "sdp", "sip", "mixer", "supervision")
+PURE = ("errors", "audio", "rtp", "sdp", "sip", "mixer", "supervision")
 CLOCKS = {"time", "datetime"}
 WAITING = {"asyncio", "socket", "select", "selectors", "threading", "multiprocessing", "subprocess"}
 

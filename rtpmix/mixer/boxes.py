@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-DATAGRAM = 1536  # octets kept of a datagram: more than any Ethernet frame carries
+DATAGRAM = 2112  # octets kept of a datagram: 20 ms of L16 at 48 kHz, and any Ethernet frame
 
 
 class Inbox:
@@ -25,7 +25,7 @@ class Inbox:
 
     Attributes
     ----------
-    data : (capacity, 1536) uint8 ndarray
+    data : (capacity, 2112) uint8 ndarray
         One datagram a row.
     views : list of memoryview
         The same rows, to read into.

@@ -57,7 +57,8 @@ class ComfortIn:
             self._playout.anchor(row, timestamp, beat, FRAME)
         noise = Noise.parse(payload)
         if rows.noise_since[row] == NEVER:
-            rows.noise_since[row] = (timestamp - int(rows.slot_timestamp[row])) // FRAME
+            frame = FRAME * int(rows.clock_scale[row])
+            rows.noise_since[row] = (timestamp - int(rows.slot_timestamp[row])) // frame
             rows.noise_seed[row] = int(rows.ssrc_in[row]) & 0xFFFF_FFFF
         rows.noise_target[row] = noise.amplitude
         rows.noise_taps[row] = noise.impulse_response(TAPS, UNIT)

@@ -22,6 +22,7 @@ class LegState:
     phases: int
     columns: dict[str, Any]
     report: Any
+    fmtp: str = ""
 
 
 # --------------------------------------------------------------------------- commands
@@ -37,9 +38,13 @@ class OpenLeg(Command):
     """Give a leg a row. RTP identity is the caller's, so that virtual runs are reproducible."""
 
     leg: int
-    codec: str = "PCMU"  # "PCMU" or "PCMA"
-    payload_type: int = 0
+    codec: str = "PCMU"  # a name of `audio.codecs.CODECS`
+    payload_type: int = 0  # on what we send
+    payload_type_in: int | None = None  # on what comes; None: the same
+    fmtp: str = ""  # what the peer says of the codec that it would like to get
     dtmf_payload_type: int | None = None
+    dtmf_payload_type_in: int | None = None  # None: the same
+    dtmf_clock_hz: int = 8000
     noise_payload_type: int | None = None  # of RFC 3389 in place of silence; None: send packets
     ssrc: int
     first_sequence: int
@@ -59,7 +64,11 @@ class UpdateLeg(Command):
     leg: int
     codec: str = "PCMU"
     payload_type: int = 0
+    payload_type_in: int | None = None
+    fmtp: str = ""
     dtmf_payload_type: int | None = None
+    dtmf_payload_type_in: int | None = None
+    dtmf_clock_hz: int = 8000
     noise_payload_type: int | None = None
     sends: bool = True
     receives: bool = True

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..audio.codecs import CODECS, NARROW_HZ
+from ..audio.coders import unavailable
 from . import moving
 from .comfort import ComfortOut
 from .commands import (
@@ -31,7 +33,6 @@ from .commands import (
     UpdateLeg,
 )
 from .digits import Digits
-from .g711 import LAWS
 from .levels import Levels
 from .packetise import Packetiser
 from .playout import Playout
@@ -146,6 +147,7 @@ class Desk:
             return why
         generation = self._rows.generation
         row = moving.put_in(self._rows, command.leg, command.state, self._beat, phases)
+        self._playout.wide.open(row, int(self._rows.law[row]), command.state.fmtp)
         if self._rows.generation != generation:
             self._board.changed_all()
         self._comfort.agreed |= bool(self._rows.noise_payload_type[row] >= 0)
@@ -162,8 +164,8 @@ class Desk:
         if why is not None:
             return why
         rows = self._rows
-        if rows.law[row] != LAWS[command.codec]:
-            rows.ring_slot[row] = -NEVER  # what waits there is coded in the old law
+        if rows.law[row] != CODECS[command.codec].number:
+            self._change_codec(row, command)
         if command.sends and not rows.sends[row]:
             rows.marker[row] = True
         if command.receives and not rows.receives[row]:
@@ -173,12 +175,34 @@ class Desk:
         self._board.changed(int(rows.phase[row]))
         return None
 
-    def _set_session(self, row: int, command: OpenLeg | UpdateLeg) -> None:
+    def _change_codec(self, row: int, command: UpdateLeg) -> None:
+        """Forget what waits in the old codec; our timestamps go on from where they are."""
         rows = self._rows
-        dtmf = command.dtmf_payload_type
-        rows.law[row] = LAWS[command.codec]
-        rows.payload_type[row] = command.payload_type
+        rows.ring_slot[row] = -NEVER
+        scale, before = CODECS[command.codec].scale, int(rows.clock_scale[row])
+        if scale != before:
+            rows.timestamp_out[row] = -(-int(rows.timestamp_out[row]) * before // scale)
+            # The peer's timestamps count in another clock from now on: another timeline.
+            rows.origin[row] = NEVER
+            rows.jitter_q4[row], rows.transit[row] = 0, -1
+            rows.extended_timestamp[row] = rows.extended_timestamp[row] & 0xFFFF_FFFF
+
+    def _set_session(self, row: int, command: OpenLeg | UpdateLeg) -> None:
+        rows, codec = self._rows, CODECS[command.codec]
+        rows.law[row], rows.is_wide[row] = codec.number, not codec.is_g711
+        rows.clock_scale[row] = codec.scale
+        self._playout.wide.open(row, codec.number, command.fmtp)
+        coming = command.payload_type_in
+        coming = command.payload_type if coming is None else coming
+        rows.payload_type[row], rows.payload_type_in[row] = command.payload_type, coming
+        rows.payload_type_plain[row] = coming if codec.is_g711 else -1
+        dtmf, dtmf_in = command.dtmf_payload_type, command.dtmf_payload_type_in
         rows.dtmf_payload_type[row] = -1 if dtmf is None else dtmf
+        dtmf_in = dtmf if dtmf_in is None else dtmf_in
+        rows.dtmf_payload_type_in[row] = -1 if dtmf_in is None else dtmf_in
+        if rows.dtmf_scale[row] != command.dtmf_clock_hz // NARROW_HZ:
+            self._digits.change_clock(row)
+            rows.dtmf_scale[row] = command.dtmf_clock_hz // NARROW_HZ
         noise = command.noise_payload_type
         rows.noise_payload_type[row] = -1 if noise is None else noise
         rows.hush_frames[row], rows.hushed[row] = 0, False
@@ -269,13 +293,27 @@ class Desk:
 
 def _codec_refusal(command: OpenLeg | UpdateLeg) -> str | None:
     """Say what is wrong with a session's numbers, or None."""
-    if command.codec not in LAWS:
-        return f"codec {command.codec!r}; give PCMU or PCMA"
-    kinds = [command.payload_type]
-    if command.dtmf_payload_type is not None:
-        kinds.append(command.dtmf_payload_type)
-    if command.noise_payload_type is not None:
-        kinds.append(command.noise_payload_type)
+    codec = CODECS.get(command.codec)
+    if codec is None:
+        return f"codec {command.codec!r}; give one of {', '.join(CODECS)}"
+    if (missing := unavailable(codec)) is not None:
+        return missing
+    if command.dtmf_clock_hz <= 0 or command.dtmf_clock_hz % NARROW_HZ:
+        return f"events in a clock of {command.dtmf_clock_hz} Hz; give a multiple of 8000"
+    out = (command.payload_type, command.dtmf_payload_type, command.noise_payload_type)
+    coming = tuple(
+        sent if own is None else own
+        for sent, own in (
+            (command.payload_type, command.payload_type_in),
+            (command.dtmf_payload_type, command.dtmf_payload_type_in),
+        )
+    )
+    return _numbers_refusal(out) or _numbers_refusal(coming)
+
+
+def _numbers_refusal(numbers: tuple[int | None, ...]) -> str | None:
+    """Say what is wrong with the payload types of one direction, or None."""
+    kinds = [number for number in numbers if number is not None]
     # 64 to 95 would be taken for RTCP on a shared port (RFC 5761 section 4).
     if any(not 0 <= kind <= 127 or 64 <= kind <= 95 for kind in kinds):
         return "a payload type outside 0-63 and 96-127"

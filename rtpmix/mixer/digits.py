@@ -17,6 +17,7 @@ from .switchboard import Switchboard
 SAMPLES_A_MS = 8
 MAX_WAITING = 64  # digits that wait to be sent to one leg
 FORWARD_PAUSE = 40 * SAMPLES_A_MS
+TIMEOUT = 200 * SAMPLES_A_MS  # a digit of which nothing was heard for so long is over
 
 
 class Digits:
@@ -43,6 +44,16 @@ class Digits:
         self._waiting.pop(row, None)
         self.saying.pop(row, None)
 
+    def change_clock(self, row: int) -> None:
+        """The clock of a row's events is another one: what is being said or pressed is dropped."""
+        if row in self.saying:
+            self._board.changed(int(self._rows.phase[row]))
+        self._receivers.pop(row, None)
+        self._pressed.discard(row)
+        self._senders.pop(row, None)
+        self._waiting.pop(row, None)
+        self.saying.pop(row, None)
+
     def restart(self, row: int) -> None:
         """The source of a row began a new stream."""
         receiver = self._receivers.get(row)
@@ -54,12 +65,13 @@ class Digits:
         """Take one event packet."""
         receiver = self._receivers.get(row)
         if receiver is None:
-            receiver = self._receivers[row] = DigitReceiver()
-        now = self.now()
+            timeout = TIMEOUT * self._scale(row)
+            receiver = self._receivers[row] = DigitReceiver(timeout=timeout)
+        now = self.now() * self._scale(row)
         told = receiver.receive(
             packet.payload, timestamp=packet.timestamp, now=now, marker=packet.marker
         )
-        self._tell(row, told, now)
+        self._tell(row, told)
         if receiver.deadline is None:
             self._pressed.discard(row)
         else:
@@ -70,23 +82,29 @@ class Digits:
         now = self.now()
         for row in list(self._pressed):
             receiver = self._receivers[row]
-            self._tell(row, receiver.expire(now), now)
+            self._tell(row, receiver.expire(now * self._scale(row)))
             if receiver.deadline is None:
                 self._pressed.discard(row)
 
     def heard_inband(self, row: int, digit: str, duration: int) -> None:
         """Tell a digit that came as tones and lasted so many samples."""
-        self._tell(row, (Digit(digit, duration, 0),), self.now())
+        self._tell(row, (Digit(digit, duration * self._scale(row), 0),))
 
-    def _tell(self, row: int, digits: tuple[Digit, ...], now: int) -> None:
+    def _tell(self, row: int, digits: tuple[Digit, ...]) -> None:
+        now, scale = self.now(), self._scale(row)
         for digit in digits:
             seat = int(self._rows.seat[row])
             self._rows.digits[row] += 1
-            duration_ms = digit.duration // SAMPLES_A_MS
+            duration = digit.duration // scale
+            duration_ms = duration // SAMPLES_A_MS
             self._events.append(DigitPressed(now, seat, digit.digit, duration_ms))
-            self._forward(seat, digit)
+            self._forward(seat, digit.digit, duration)
 
-    def _forward(self, seat: int, digit: Digit) -> None:
+    def _scale(self, row: int) -> int:
+        """Return how many units of the clock of a row's events make one of 8000 Hz."""
+        return int(self._rows.dtmf_scale[row])
+
+    def _forward(self, seat: int, digit: str, duration: int) -> None:
         bridge = self._board.bridge_of.get(seat)
         if bridge is None or not bridge.dtmf:
             return
@@ -94,7 +112,7 @@ class Digits:
             if presser == seat:
                 row = self._rows.of_seat.get(listener)
                 if row is not None and self._refusal(row, 1) is None:
-                    self._press(row, digit.digit, max(digit.duration, 2 * FRAME), FORWARD_PAUSE)
+                    self._press(row, digit, max(duration, 2 * FRAME), FORWARD_PAUSE)
 
     # -------------------------------------------------------------------------------- sending
 
@@ -122,8 +140,10 @@ class Digits:
     def _press(self, row: int, digits: str, duration: int, pause: int) -> None:
         sender = self._senders.get(row)
         if sender is None:
-            sender = self._senders[row] = DigitSender(packet_samples=FRAME)
-        sender.press(digits, duration=duration, pause=pause)
+            packet_samples = FRAME * self._scale(row)
+            sender = self._senders[row] = DigitSender(packet_samples=packet_samples)
+        scale = self._scale(row)
+        sender.press(digits, duration=duration * scale, pause=pause * scale)
         self._waiting[row] = self._waiting.get(row, 0) + len(digits)
         if row not in self.saying:
             self.saying[row] = sender
@@ -132,7 +152,8 @@ class Digits:
     def next_packet(self, row: int) -> EventPacket | None:
         """Return the event to send in this frame; None: audio, in a pause or when all is said."""
         sender = self.saying[row]
-        packet = sender.next_packet(int(self._rows.timestamp_out[row]) & 0xFFFF_FFFF)
+        timestamp = int(self._rows.timestamp_out[row]) * self._scale(row)
+        packet = sender.next_packet(timestamp & 0xFFFF_FFFF)
         if packet is None and sender.idle:
             del self.saying[row]
             self._waiting.pop(row, None)

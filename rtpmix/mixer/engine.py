@@ -56,6 +56,7 @@ from .switchboard import Switchboard
 from .tap import TapBlock
 from .timescale import TimeScale
 from .watch import Watch
+from .wide_mix import WideMix, Workers
 
 WATCH_MS = 100  # how often media timeouts are looked at
 WINDOW_MS = 250  # of the playout buffer's search for delay that nobody needs
@@ -78,6 +79,8 @@ class Engine:
         Wall-clock time (seconds since 1970) of sample 0, for RTCP.
     source
         Randomness for the spacing of RTCP reports.
+    workers
+        Who encodes dear codecs beside the tick; None: the tick does.
 
     Attributes
     ----------
@@ -95,6 +98,7 @@ class Engine:
         batch: int = 512,
         epoch: float = 0.0,
         source: random.Random | None = None,
+        workers: Workers | None = None,
     ) -> None:
         if phases not in (1, 2, 4, 5, 8, 10, 20):
             raise UsageError(
@@ -114,6 +118,8 @@ class Engine:
         self._stream = Stream(self.rows, self._playout, self._digits.take, self._comfort_in.take)
         self._receiver = Receiver(self.rows, self.inbox, self._playout, self._stream)
         self._packetiser = Packetiser(self.rows, phases)
+        self._wide = self._playout.wide
+        self._wide_mix = WideMix(self.rows, self._wide, self._packetiser, workers)
         self._comfort_out = ComfortOut(self.rows, self._packetiser, self._playout)
         self._levels = Levels(self.rows, self._events, phases)
         self._copies = Copies(self.rows, self._board, self._events)
@@ -219,6 +225,10 @@ class Engine:
         if self._comfort_out.agreed:
             busy = set(self._digits.saying)
             outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
+        if layout.wide.size:
+            outbox.extra += self._wide_mix.send(layout, spoken, heard, sent)
+        else:
+            outbox.extra += self._wide_mix.collect()
         self._copies.take(layout, at, spoken, heard, codes, present, sent)
         legs = layout.rows[layout.legs]
         rows.timestamp_out[legs] += FRAME
@@ -239,10 +249,15 @@ class Engine:
         if layout.alaw.size:
             spoken[layout.alaw] = g711.decode(codes[layout.alaw], g711.PCMA)
         even = beat // self.phases % 2 == 0
+        wide = self._wide if layout.wide.size else None
+        if wide is not None:
+            wide.listen(layout, spoken, present, missing)
         comfort = self._comfort_in
         if comfort.playing:
             comfort.excuse(layout.rows, beat)
         conceal(self.rows, layout.rows, spoken, present, missing, idle, beat, even)
+        if wide is not None:
+            wide.patch(layout, spoken, even)
         if comfort.playing:
             comfort.fill(layout.rows, spoken, present, even)
         if self._playout.cutting:
@@ -252,6 +267,8 @@ class Engine:
         self._digits.inband.take(layout, spoken)
         if self._levels.busy:
             self._levels.spoken(layout, spoken, present, beat, at)
+        if wide is not None:
+            wide.settle(layout, spoken)
         for row in layout.sources:
             place, seat = layout.positions[row], int(self.rows.seat[row])
             for token in self._desk.sources[seat].next_frame(spoken[place]):
@@ -263,6 +280,7 @@ class Engine:
         spoken = g711.decode(codes, g711.PCMU)
         alaw = self.rows.law[index] == g711.PCMA
         spoken[alaw] = g711.decode(codes[alaw], g711.PCMA)
+        self._wide.decode_next(index, spoken)
         return spoken
 
     def _count_missing(self, index: Numbers, missing: NDArray[np.bool_], beat: int) -> None:
@@ -294,8 +312,9 @@ class Engine:
         sends = self.rows.sends[layout.rows] & ~self.rows.hushed[layout.rows]
         if self._digits.saying:
             sends &= ~np.isin(layout.rows, list(self._digits.saying))
-        self._sending[phase], self._sent[phase] = np.flatnonzero(sends), sends
-        self._packetiser.arrange(phase, layout.rows[sends])
+        in_pattern = sends & ~self.rows.is_wide[layout.rows]
+        self._sending[phase], self._sent[phase] = np.flatnonzero(in_pattern), sends
+        self._packetiser.arrange(phase, layout.rows[in_pattern])
 
     def _housekeeping(self, beat: int, outbox: Outbox) -> None:
         """Do what has no frame: digits without an end, RTCP, media timeouts, delay."""
@@ -315,7 +334,8 @@ class Engine:
             row = self.rows.of_seat[seat]
             if seat in self._desk.parting:
                 self._desk.parting.discard(seat)
-                state = taken_out(self.rows, self._reports, row, self.phases)
+                fmtp = self._wide.fmtp(row)
+                state = taken_out(self.rows, self._reports, row, self.phases, fmtp)
                 self._events.append(LegParted(self.sample, seat, state))
             elif self.rows.kind[row] == Kind.LEG:
                 goodbye = self._reports.goodbye(row, self.beat)
@@ -326,6 +346,8 @@ class Engine:
             self._digits.forget(row)
             self._reports.forget(row)
             self._copies.forget(seat)
+            self._wide.forget(row)
+            self._wide_mix.forget(row)
             self._desk.sources.pop(seat, None)
             self._board.closing.discard(seat)
             self.rows.remove(seat)

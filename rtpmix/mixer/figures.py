@@ -48,7 +48,7 @@ def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports, delay_ms: 
         send_errors=int(rows.send_errors[row]),
         clipped=int(rows.clipped[row]),
         digits=int(rows.digits[row]),
-        jitter_ms=int(rows.jitter_q4[row]) / (16 * 8),
+        jitter_ms=int(rows.jitter_q4[row]) / (16 * 8 * int(rows.clock_scale[row])),
         playout_delay_ms=delay_ms,
         remote_lost_fraction=told.remote_lost_fraction,
         round_trip_ms=told.round_trip_ms,

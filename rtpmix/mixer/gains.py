@@ -29,7 +29,7 @@ Linear = NDArray[np.int16]
 
 
 @lru_cache(maxsize=64)
-def ramp_coefficients(ramp_ms: int) -> Exact:
+def ramp_coefficients(ramp_ms: int, samples_a_ms: int = SAMPLES_A_MS) -> Exact:
     """Return the Q15 coefficients of a raised cosine.
 
     Returns
@@ -37,7 +37,7 @@ def ramp_coefficients(ramp_ms: int) -> Exact:
     (samples,) float64 ndarray
         Integers from just above 0 to exactly 32768, which is the last one. Empty for 0 ms.
     """
-    count = ramp_ms * SAMPLES_A_MS
+    count = ramp_ms * samples_a_ms
     angles = (math.pi * (index + 1) / count for index in range(count))
     steps = [round(UNITY * (1 - math.cos(angle)) / 2) for angle in angles]
     coefficients = np.array(steps, np.float64)
@@ -45,10 +45,12 @@ def ramp_coefficients(ramp_ms: int) -> Exact:
     return coefficients
 
 
-def coefficients_of_frame(ramp_ms: int, position: int, samples: int) -> Exact:
+def coefficients_of_frame(
+    ramp_ms: int, position: int, samples: int, *, samples_a_ms: int = SAMPLES_A_MS
+) -> Exact:
     """Return the coefficients of one frame that begins ``position`` samples into a ramp."""
     frame = np.full(samples, float(UNITY))
-    part = ramp_coefficients(ramp_ms)[position : position + samples]
+    part = ramp_coefficients(ramp_ms, samples_a_ms)[position : position + samples]
     frame[: part.size] = part
     return frame
 

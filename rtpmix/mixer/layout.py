@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.codecs import BY_NUMBER, NARROW_HZ
 from .bridge import Bridge
 from .crowd import Crowd, crowd_of
 from .g711 import PCMA
@@ -35,6 +36,26 @@ class Group:
 
 
 @dataclass(slots=True)
+class Room:
+    """Listeners of one bridge who hear at one rate above 8 kHz, and whom they hear.
+
+    Attributes
+    ----------
+    listeners, talkers : list of int
+        Places in the layout.
+    listeners_of, talkers_of : list of int
+        Their rows and columns in the bridge's matrix.
+    """
+
+    bridge: Bridge
+    rate_hz: int
+    listeners: list[int]
+    talkers: list[int]
+    listeners_of: list[int]
+    talkers_of: list[int]
+
+
+@dataclass(slots=True)
 class Layout:
     """What one phase mixes.
 
@@ -46,8 +67,9 @@ class Layout:
         How many of them sit in a bridge.
     positions
         Row -> its place in ``rows``.
-    legs, alaw, limited : int64 ndarray
-        Places in ``rows``: of legs, of rows whose law is A-law, of those in bridges with a limiter.
+    legs, alaw, limited, wide : int64 ndarray
+        Places in ``rows``: of legs, of rows whose law is A-law, of those in bridges with a limiter,
+        of legs whose codec is not G.711.
     """
 
     rows: Numbers
@@ -58,6 +80,8 @@ class Layout:
     legs: Numbers
     alaw: Numbers
     limited: Numbers
+    wide: Numbers
+    rooms: list[Room]
     sources: list[int] = field(default_factory=list)  # rows
     taps: list[int] = field(default_factory=list)
     recorded: Recorded | None = None  # filled in by whoever records
@@ -123,6 +147,7 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
     order.extend(loose)
     index = np.array(order, np.int64)
     kinds = rows.kind[index]
+    wide = np.flatnonzero(rows.is_wide[index])
     return Layout(
         rows=index,
         mixed=mixed,
@@ -132,6 +157,39 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
         legs=np.flatnonzero(kinds == _LEG),
         alaw=np.flatnonzero(rows.law[index] == PCMA),
         limited=np.array(limited, np.int64),
+        wide=wide,
+        rooms=_rooms(rows, by_size) if wide.size else [],
         sources=index[kinds == _SOURCE].tolist(),
         taps=index[kinds == _TAP].tolist(),
+    )
+
+
+def _rooms(rows: Rows, by_size: dict[int, list[Bridge]]) -> list[Room]:
+    """Find who hears at a higher rate, in the order of `build`."""
+    rooms: list[Room] = []
+    start = 0
+    for size, members in sorted(by_size.items()):
+        for bridge in members:
+            by_rate: dict[int, list[int]] = {}
+            for at, seat in enumerate(bridge.seats):
+                row = rows.of_seat[seat]
+                rate_hz = BY_NUMBER[int(rows.law[row])].rate_hz
+                if rate_hz > NARROW_HZ and rows.is_wide[row]:
+                    by_rate.setdefault(rate_hz, []).append(at)
+            for rate_hz, listeners in by_rate.items():
+                rooms.append(_room(bridge, start, rate_hz, listeners))
+            start += size
+    return rooms
+
+
+def _room(bridge: Bridge, start: int, rate_hz: int, listeners: list[int]) -> Room:
+    gains = bridge.gains if bridge.ramp is None else bridge.gains + bridge.ramp.targets
+    talkers = np.flatnonzero(gains[listeners].any(axis=0)).tolist()
+    return Room(
+        bridge,
+        rate_hz,
+        [start + at for at in listeners],
+        [start + at for at in talkers],
+        listeners,
+        talkers,
     )

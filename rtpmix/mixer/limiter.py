@@ -33,8 +33,8 @@ def limit(heard: Exact, before: Numbers) -> Numbers:
 
     Parameters
     ----------
-    heard : (n, 160) float64 ndarray
-        Q15 sums from `gains.mix`; those that are too loud are changed.
+    heard : (n, 160 or a multiple) float64 ndarray
+        Q15 sums from `gains.mix`, 20 ms; those that are too loud are changed.
     before : (n,) int64 ndarray
         Q15 gain of each listener at the end of the frame before; 32768 to begin with.
 
@@ -50,5 +50,6 @@ def limit(heard: Exact, before: Numbers) -> Numbers:
     if busy.size:
         begin, change = before[busy, None], (after - before)[busy, None]
         gains = begin + (change * np.where(change < 0, _FALLING, _RISING) >> 15)
+        gains = np.repeat(gains, heard.shape[1] // FRAME, axis=1)
         heard[busy] = heard[busy] * gains / UNITY
     return after

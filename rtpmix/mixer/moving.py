@@ -1,7 +1,8 @@
 """Legs that go from one engine to another: their rows, as numbers.
 
 Both engines count the same beats, so every position in time holds in the other one, too. A digit
-that is being pressed or said is not carried along; the rest of it is lost.
+that is being pressed or said is not carried along; the rest of it is lost. Codecs other than G.711
+begin anew: their packets that waited to be decoded are lost.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from .rows import COLUMNS, FRAME, HEADER, Kind, Rows
 _OWN = {"kind", "seat", "phase"}  # of the row, not of the leg
 
 
-def taken_out(rows: Rows, reports: Reports, row: int, phases: int) -> LegState:
+def taken_out(rows: Rows, reports: Reports, row: int, phases: int, fmtp: str) -> LegState:
     """Copy what a row knows."""
     columns = {name: getattr(rows, name)[row].copy() for name in COLUMNS if name not in _OWN}
-    return LegState(phases, columns, reports.taken_out(row))
+    return LegState(phases, columns, reports.taken_out(row), fmtp)
 
 
 def refusal(state: LegState, phases: int) -> str | None:

@@ -16,7 +16,8 @@ target is the second highest of the last 32 windows' highest transits: one burst
 count, jitter and a clock that drifts do. A clean network needs no frame of delay, and gets none.
 ``lead`` is the least delay, a number of each leg.
 
-The ring keeps G.711 codes, undecoded.
+The ring keeps G.711 codes, undecoded; for legs of other codecs it is only marked (see `wide`).
+Positions here are samples of 8 kHz, whatever a leg's RTP clock counts.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from .g711 import SILENCE
 from .rows import FRAME, NEVER, SLOTS, WINDOWS, Numbers, Rows
+from .wide import WideLegs
 
 MAX_REGAIN = 4  # frames of delay that one late packet can add
 MAX_DEPTH_MS = 200  # delay is not added beyond this; the ring holds 320
@@ -50,6 +52,8 @@ class Playout:
     behind
         Beats that the host runs late now. A packet read at such a beat has arrived at a later
         one: its delay must not be reckoned from the beat that is only now being made up for.
+    wide
+        Legs whose codec is not G.711.
     cutting
         Whether any row may have delay to lose, or samples that wait.
     blind_until
@@ -58,6 +62,7 @@ class Playout:
 
     def __init__(self, rows: Rows, phases: int) -> None:
         self._rows = rows
+        self.wide = WideLegs(rows)
         self.phases = phases
         self.beat_samples = FRAME // phases
         self.behind = 0
@@ -98,6 +103,9 @@ class Playout:
         rows.transit[row] = -1  # that of the old timeline says nothing about this one
         rows.late_at[row] = -NEVER
         rows.late_since[row] = NEVER
+        wide = self.wide.get(row)
+        if wide is not None:
+            wide.restart()
 
     def has_leapt(self, row: int, timestamp: int, beat: int) -> bool:
         """Whether a packet after a gap would wait, for longer than jitter can need, for nothing.
@@ -123,15 +131,17 @@ class Playout:
         move the timeline.
         """
         rows = self._rows
+        wide, scale = self.wide.get(row), int(rows.clock_scale[row])
+        size = len(payload) if wide is None else wide.size(payload)
         if rows.origin[row] == NEVER:
-            self.anchor(row, timestamp, beat, len(payload))
-        offset = timestamp - int(rows.slot_timestamp[row])
+            self.anchor(row, timestamp, beat, size)
+        offset = (timestamp - int(rows.slot_timestamp[row])) // scale
         ahead = offset // FRAME - self.next_slot(row, beat)
-        last = (offset + len(payload) - 1) // FRAME - self.next_slot(row, beat)
+        last = (offset + size - 1) // FRAME - self.next_slot(row, beat)
         if newest and (ahead >= SLOTS or last < 0):
             rows.late_since[row] = min(int(rows.late_since[row]), beat)
             if self.has_moved(np.array([row]), np.array([last]), beat)[0]:
-                self.anchor(row, timestamp, beat, len(payload))
+                self.anchor(row, timestamp, beat, size)
                 offset = ahead = last = 0
         elif last >= 0:
             rows.late_since[row] = NEVER
@@ -146,8 +156,18 @@ class Playout:
             return False
         transit = beat + self.behind - offset // FRAME * self.phases
         rows.latest[row] = max(int(rows.latest[row]), transit)
-        self._write(row, offset, payload, self.next_slot(row, beat))
+        if wide is None:
+            self._write(row, offset, payload, self.next_slot(row, beat))
+        else:
+            wide.put(timestamp - int(rows.slot_timestamp[row]), payload)
+            self._mark(row, offset, size, self.next_slot(row, beat))
         return True
+
+    def _mark(self, row: int, offset: int, size: int, first: int) -> None:
+        """Mark the slots for which a payload holds something."""
+        for slot in range(max(offset // FRAME, first), (offset + size - 1) // FRAME + 1):
+            if slot < first + SLOTS:
+                self._rows.ring_slot[row, slot % SLOTS] = slot
 
     def regain(
         self, index: Numbers, slots: Numbers, ahead: Numbers, beat: int
@@ -211,10 +231,11 @@ class Playout:
         rows = self._rows
         if rows.origin[row] == NEVER or rows.transit[row] < 0:
             return int(rows.lead[row]) * self.beat_samples / 8
-        start = int(self.start(np.array([row]))[0]) * self.beat_samples
+        scale = int(rows.clock_scale[row])
+        start = int(self.start(np.array([row]))[0]) * self.beat_samples * scale
         wait = start - int(rows.slot_timestamp[row]) - int(rows.transit[row])
         wait = (wait + (1 << 31)) % (1 << 32) - (1 << 31)
-        return max(0, wait + int(rows.carry[row])) / 8
+        return max(0, wait // scale + int(rows.carry[row])) / 8
 
     def has_moved(self, index: Numbers, ahead: Numbers, beat: int) -> NDArray[np.bool_]:
         """Whether newest packets out of the window mean that their timelines have moved.

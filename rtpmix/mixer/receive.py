@@ -85,7 +85,7 @@ class Receiver:
         due = (tick - rows.origin[index]) // phases
         ahead = slot - np.maximum(due, rows.played_slot[index] + 1)
         next_number = (first - rows.extended_sequence[index]) & (SEQUENCE_MODULUS - 1)
-        plain = (first >> 24 == _PLAIN) & (first >> 16 & 0x7F == rows.payload_type[index])
+        plain = (first >> 24 == _PLAIN) & (first >> 16 & 0x7F == rows.payload_type_plain[index])
         plain &= (words[:, 2] == rows.ssrc_in[index]) & (next_number == 1) & rows.receives[index]
         plain &= (rest == 0) & (ahead < SLOTS) & (step == FRAME)
         plain &= (ahead >= 0) | ~self._playout.has_moved(index, ahead, beat)

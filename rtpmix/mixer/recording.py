@@ -140,6 +140,7 @@ class Copies:
         return (
             tuple(leg for leg, _ in found),
             np.array([place for _, place in found], np.int64),
-            tuple(NAMES[int(rows.law[rows.of_seat[leg]])] for leg, _ in found),
+            # Of other codecs a recording has the view at 8 kHz, as PCMU.
+            tuple(NAMES.get(int(rows.law[rows.of_seat[leg]]), "PCMU") for leg, _ in found),
             tuple(contributors),
         )

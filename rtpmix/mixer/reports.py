@@ -211,7 +211,7 @@ class Reports:
             report = SenderReport(
                 ssrc=ssrc,
                 ntp=self._ntp(beat),
-                rtp_timestamp=timestamp & 0xFFFF_FFFF,
+                rtp_timestamp=timestamp * int(rows.clock_scale[row]) & 0xFFFF_FFFF,
                 packet_count=sent & 0xFFFF_FFFF,
                 octet_count=int(rows.octets_out[row]) & 0xFFFF_FFFF,
                 blocks=blocks,

@@ -36,9 +36,16 @@ COLUMNS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
     "kind": (np.uint8, Kind.FREE, ()),
     "seat": (np.int64, -1, ()),
     "phase": (np.int64, 0, ()),
-    "law": (np.int64, 0, ()),
+    "law": (np.int64, 0, ()),  # number of the codec
+    "is_wide": (np.bool_, False, ()),  # the codec is not G.711
+    "clock_scale": (np.int64, 1, ()),  # of its RTP clock: units of 8000 Hz
+    # Numbers on what we send, and on what comes; -1 in "plain": no packet is a plain one
     "payload_type": (np.int64, 0, ()),
+    "payload_type_in": (np.int64, 0, ()),
+    "payload_type_plain": (np.int64, 0, ()),
     "dtmf_payload_type": (np.int64, -1, ()),
+    "dtmf_payload_type_in": (np.int64, -1, ()),
+    "dtmf_scale": (np.int64, 1, ()),  # of the clock that events are told in
     "sends": (np.bool_, False, ()),
     "receives": (np.bool_, False, ()),
     # What comes in: RFC 3550 appendix A.1 and the playout ring
@@ -155,8 +162,14 @@ class Rows:
     seat: Numbers
     phase: Numbers
     law: Numbers
+    is_wide: NDArray[np.bool_]
+    clock_scale: Numbers
     payload_type: Numbers
+    payload_type_in: Numbers
+    payload_type_plain: Numbers
     dtmf_payload_type: Numbers
+    dtmf_payload_type_in: Numbers
+    dtmf_scale: Numbers
     sends: NDArray[np.bool_]
     receives: NDArray[np.bool_]
     ssrc_in: Numbers

@@ -38,6 +38,9 @@ def say_digits(
                 timestamp=event.timestamp,
                 marker=event.marker,
             )
+        elif rows.is_wide[row]:
+            sent[layout.positions[row]] = True  # and encoded by `wide_mix`
+            continue
         else:
             packet = packetiser.one(
                 row,

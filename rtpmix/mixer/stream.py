@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..errors import RtpParseError
 from ..rtp.comfort_noise import PAYLOAD_TYPE as COMFORT_NOISE
 from ..rtp.packet import RtpPacket
+from ..rtp.reception import next_jitter
 from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS, signed_difference
 from . import bursts
 from .playout import Playout
@@ -24,7 +27,7 @@ MAX_DROPOUT = 3000  # RFC 3550 appendix A.1: a gap larger than this is a restart
 SEEN = 64  # packets back that we remember: older ones are no reordering
 OLD_SOURCE_MS = 100  # a source silent for so long gives way to a new SSRC at once
 QUIET_FRAMES = 3  # how long one digit or comfort-noise packet excuses silence
-MAX_PAYLOAD = 8 * FRAME  # 160 ms: what a window of slots takes with room to spare
+MAX_PAYLOAD = 8 * FRAME  # samples, 160 ms: what a window of slots takes with room to spare
 
 TakeDigit = Callable[[int, RtpPacket], None]
 TakeNoise = Callable[[int, bytes, int, int], None]
@@ -78,10 +81,12 @@ class Stream:
             rows.dropped[row] += 1
             return False
         kind = packet.payload_type
-        audio = kind == rows.payload_type[row]
-        digit = kind == rows.dtmf_payload_type[row]
+        audio = kind == rows.payload_type_in[row]
+        digit = kind == rows.dtmf_payload_type_in[row]
         known = audio or digit or kind == COMFORT_NOISE
-        oversize = not 0 < len(packet.payload) <= MAX_PAYLOAD
+        wide = self._playout.wide.get(row) if audio else None
+        size = len(packet.payload) if wide is None else wide.size(packet.payload)
+        oversize = not 0 < size <= MAX_PAYLOAD
         if not known or oversize or not rows.receives[row]:
             rows.dropped[row] += 1
             return False
@@ -96,8 +101,21 @@ class Stream:
             elif newest:
                 self._on_noise(row, packet.payload, self._extended(row, packet), beat)
             return True
+        if wide is not None and newest:
+            self._count_jitter(row, packet, beat)
         self._place(row, packet, beat, newest)
         return True
+
+    def _count_jitter(self, row: int, packet: RtpPacket, beat: int) -> None:
+        """RFC 3550 appendix A.8, in units of the codec's clock."""
+        rows = self._rows
+        samples = (beat + self._playout.behind) * self._playout.beat_samples
+        arrival = samples * int(rows.clock_scale[row])
+        transit = np.array([(arrival - packet.timestamp) % TIMESTAMP_MODULUS])
+        before = rows.transit[[row]]
+        before = np.where(before < 0, transit, before)
+        rows.jitter_q4[row] = next_jitter(rows.jitter_q4[[row]], transit, before)[0]
+        rows.transit[row] = transit[0]
 
     def _excuse(self, row: int, beat: int) -> None:
         waits = self._playout.beats(round(self._playout.delay_ms(row)))
@@ -206,14 +224,15 @@ class Stream:
     def _forgive_silence(self, row: int, step: int, timestamp: int, beat: int) -> None:
         """A gap in time but not in sequence was the sender's silence: nothing was lost."""
         rows = self._rows
+        frame = FRAME * int(rows.clock_scale[row])
         in_sequence = int(rows.seen[row]) & 3 == 3
-        if in_sequence and step > FRAME:
+        if in_sequence and step > frame:
             # Silence that comfort noise announced was not counted.
             counted = int(rows.missing_run[row]) if rows.noise_since[row] == NEVER else 0
-            forgiven = min(counted, step // FRAME - 1)
+            forgiven = min(counted, step // frame - 1)
             rows.concealed[row] -= min(forgiven, int(rows.concealed[row]))
             bursts.forgive(rows, row, forgiven)
-            slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME
+            slot = (timestamp - int(rows.slot_timestamp[row])) // frame
             if rows.to_cut[row] and rows.origin[row] != NEVER:
                 self._playout.cut_in_silence(row, slot, beat)
             rows.quiet_until[row] = int(rows.origin[row]) + slot * self._playout.phases

@@ -22,11 +22,12 @@ class TapBlock:
     spoken : (n, 160) int16 ndarray
         What the mixer consumed from each leg, concealed frames included.
     heard : (n, 160) uint8 ndarray
-        The payload for each leg, exactly as sent.
+        The payload for each leg, exactly as sent; of a leg whose codec is not G.711, what it hears
+        at 8 kHz as PCMU.
     laws
         "PCMU" or "PCMA": how ``heard`` is coded.
     sent : (n,) bool ndarray
-        Whether ``heard`` went out as a packet of audio.
+        Whether this frame went out as audio.
     present : (n,) bool ndarray
         False where ``spoken`` was concealed, or silence because nothing came.
     contributors

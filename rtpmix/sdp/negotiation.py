@@ -1,4 +1,4 @@
-"""Offer and answer over one audio stream of G.711 and telephone events.
+"""Offer and answer over one audio stream and its telephone events.
 
 Pure functions: a description in, a description and what was agreed out.  The caller keeps the
 last `Negotiated` of a session and hands it back, because later offers must keep the number and
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from ..audio.codecs import CODECS
 from ..errors import SdpError, UsageError
 from .description import (
     MediaDescription,
@@ -23,6 +24,7 @@ from .description import (
     SessionDescription,
 )
 from .fingerprint import DtlsSecured, ice_of
+from .formats import formats_to_offer, merged
 from .ice import NO_PATH, Path
 from .refusal import NegotiationError, warning_for
 from .security import (
@@ -37,12 +39,11 @@ from .security import (
 from .stream import (
     CLOCK_HZ,
     COMFORT_NOISE,
-    EVENTS,
     MAX_PTIME_MS,
-    STATIC_PAYLOAD_TYPES,
     Address,
     AudioStream,
     Direction,
+    named,
     read_audio,
 )
 from .texts import ip_literal
@@ -61,8 +62,6 @@ __all__ = [
 ]
 
 _PROTOCOL = PLAIN[0]
-_USUAL_EVENTS_PAYLOAD_TYPE = 101
-_DYNAMIC = range(96, 128)  # RFC 3551 section 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +76,15 @@ class Capabilities:
     offers_comfort_noise: bool = False
 
     def __post_init__(self) -> None:
-        if not self.codecs or not set(self.codecs) <= set(STATIC_PAYLOAD_TYPES):
-            raise UsageError(f"codecs {self.codecs} must be one or more of PCMU and PCMA")
+        if not self.codecs or not set(self.codecs) <= CODECS.keys():
+            raise UsageError(f"codecs {self.codecs} must be one or more of {', '.join(CODECS)}")
         if not 1 <= self.ptime_ms <= MAX_PTIME_MS:
             raise UsageError(f"ptime_ms {self.ptime_ms} must be 1 to {MAX_PTIME_MS}")
+
+    def formats(self, previous: Negotiated | None) -> list[RtpMap]:
+        """Return all formats to offer, the codec in use first."""
+        noise = self.comfort_noise and self.offers_comfort_noise
+        return formats_to_offer(self.codecs, previous, noise=noise, dtmf=self.dtmf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +114,9 @@ class Negotiated:
     do: under ``c=0.0.0.0`` it never sends, whatever the attributes say (RFC 6337 section 5.4).
     """
 
-    codec: str
+    codec: str  # a name of `audio.codecs.CODECS`
     payload_type: int  # on the packets that we send
+    fmtp: str = ""  # what the peer says of the codec that it would like to get
     dtmf_payload_type: int | None = None  # on the events that we send; None: the peer takes none
     ptime_ms: int = 20  # how much audio the peer would like in a packet
     direction: Direction = Direction.SENDRECV
@@ -120,6 +125,8 @@ class Negotiated:
     rtcp_mux: bool = False
     receive_payload_type: int  # on the packets that the peer sends; nearly always the same
     receive_dtmf_payload_type: int | None = None
+    dtmf_clock_hz: int = CLOCK_HZ
+    numbers: tuple[RtpMap, ...] = field(default=(), repr=False)  # what they mean in this session
     comfort_noise: bool = False  # both sides take it, as payload type 13
     slots: tuple[StreamSlot, ...] = field(default=(), repr=False)
     index: int = 0  # which m= line is the audio
@@ -142,7 +149,7 @@ def make_offer(
     ----------
     RFC 3264 sections 5 and 8; RFC 6337 section 5.1
     """
-    formats, mux = _formats_to_offer(capabilities, previous), capabilities.rtcp_mux
+    formats, mux = capabilities.formats(previous), capabilities.rtcp_mux
     protocol, keys = profile_to_offer(
         local.security,
         previous.protocol if previous else None,
@@ -191,19 +198,21 @@ def answer_offer(
         return describe(local, answers, offer.times), _switched_off(current, offer, slots)
     index, stream, codec, secured = _choose_stream(offer, capabilities, local, current)
     said = _meet(local.direction, stream.direction)
-    events = stream.events_payload_type if capabilities.dtmf else None
+    events = stream.events_of(codec.clock_hz) if capabilities.dtmf else None
     # One DTLS handshake is for one port: RTCP belongs on it (RFC 5764 section 4.1).
     mux = (capabilities.rtcp_mux or isinstance(secured, DtlsSecured)) and stream.rtcp_mux
     noise = capabilities.comfort_noise and stream.takes_noise and codec.clock_hz == CLOCK_HZ
     formats = [codec, *([COMFORT_NOISE] if noise else [])]
-    formats += [RtpMap(events, EVENTS, CLOCK_HZ)] if events is not None else []
+    formats += [events] if events is not None else []
     protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
     path = Path.of(offer, offer.media[index])
     keys += path.stream_says(ice_of(secured), local.address, local.port)
     ptime_ms = capabilities.ptime_ms
     answers[index] = write_audio(local, said, formats, ptime_ms, mux, protocol, keys)
     agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
+    numbers = merged(current.numbers if current is not None else (), stream.numbers, formats)
     agreed = replace(agreed, protocol=protocol, secured=secured, path=path, comfort_noise=noise)
+    agreed = replace(agreed, numbers=numbers)
     return describe(local, answers, offer.times, path.session_says(ice_of(secured))), agreed
 
 
@@ -242,12 +251,14 @@ def accept_answer(
     if media.port == 0:
         raise NegotiationError(304, "Media type not available")
     theirs = read_audio(answer, media)
-    codec = theirs.codec(tuple(mapping.encoding for mapping in ours.codecs))
+    codec = theirs.first_codec({named(mapping).name for mapping in ours.codecs})
     secured = accept_security(offer.media[index], answer, media, must=must_encrypt)
     if codec is None:
         raise NegotiationError(305, "Incompatible media format")
-    expected = ours.codec((codec.encoding,)) or codec
-    events = theirs.events_payload_type if ours.events_payload_type is not None else None
+    expected = ours.codec((named(codec).name,)) or codec
+    events, own_events = (stream.events_of(codec.clock_hz) for stream in (theirs, ours))
+    if events is None or own_events is None or events.clock_hz != own_events.clock_hz:
+        events = own_events = None
     mux = ours.rtcp_mux and theirs.rtcp_mux
     said = _meet(ours.direction, theirs.direction)
     slots = tuple(StreamSlot.of(each) for each in offer.media)
@@ -255,7 +266,8 @@ def accept_answer(
     return replace(
         agreed,
         receive_payload_type=expected.payload_type,
-        receive_dtmf_payload_type=ours.events_payload_type if events is not None else None,
+        receive_dtmf_payload_type=own_events.payload_type if own_events is not None else None,
+        numbers=merged((), ours.numbers, []),
         comfort_noise=ours.takes_noise and theirs.takes_noise and codec.clock_hz == CLOCK_HZ,
         protocol=media.protocol,
         secured=secured,
@@ -271,21 +283,24 @@ def _agree(
     slots: tuple[StreamSlot, ...],
     index: int,
     *,
-    events: int | None,
+    events: RtpMap | None,
     mux: bool,
 ) -> Negotiated:
     """Put together what was agreed, with the same payload type numbers both ways."""
+    dtmf = events.payload_type if events is not None else None
     return Negotiated(
-        codec=codec.encoding,
+        codec=named(codec).name,
         payload_type=codec.payload_type,
-        dtmf_payload_type=events,
+        fmtp=theirs.fmtp(codec.payload_type),
+        dtmf_payload_type=dtmf,
+        dtmf_clock_hz=events.clock_hz if events is not None else CLOCK_HZ,
         ptime_ms=theirs.ptime_ms or capabilities.ptime_ms,
         direction=_effective(said, theirs),
         remote=theirs.remote,
         remote_rtcp=theirs.remote if mux else theirs.remote_rtcp,
         rtcp_mux=mux,
         receive_payload_type=codec.payload_type,
-        receive_dtmf_payload_type=events,
+        receive_dtmf_payload_type=dtmf,
         slots=slots,
         index=index,
     )
@@ -359,28 +374,3 @@ def _switched_off(
         slots=slots,
         index=next(places, len(slots)),
     )
-
-
-def _formats_to_offer(capabilities: Capabilities, previous: Negotiated | None) -> list[RtpMap]:
-    numbers = dict(STATIC_PAYLOAD_TYPES)
-    names = list(capabilities.codecs)
-    taken = set(numbers.values())
-    events: int | None = None
-    if previous is not None:
-        # RFC 3264 section 8.3.2: a number keeps its meaning for the whole session.
-        numbers[previous.codec] = previous.receive_payload_type
-        if previous.codec in names:
-            names.sort(key=lambda name: name != previous.codec)
-        events = previous.receive_dtmf_payload_type
-        if previous.index < len(previous.slots):
-            used = previous.slots[previous.index].formats
-            taken.update(int(text) for text in used if text.isascii() and text.isdigit())
-    formats = [RtpMap(numbers[name], name, CLOCK_HZ) for name in names]
-    if capabilities.comfort_noise and capabilities.offers_comfort_noise:
-        formats.append(COMFORT_NOISE)
-    if capabilities.dtmf:
-        free = (n for n in (_USUAL_EVENTS_PAYLOAD_TYPE, *_DYNAMIC) if n not in taken)
-        number = events if events is not None else next(free, None)
-        if number is not None:
-            formats.append(RtpMap(number, EVENTS, CLOCK_HZ))
-    return formats

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from ..audio.codecs import CODECS, Codec, codec_of
 from ..errors import SdpError
 from .description import (
     Connection,
@@ -23,13 +24,16 @@ Address = tuple[str, int]
 
 CLOCK_HZ = 8000
 MAX_PTIME_MS = 1_000
-STATIC_PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8}  # RFC 3551 table 4
+MAX_FMTP = 256  # characters that are kept
+EVENT_CLOCKS_HZ = frozenset(codec.clock_hz for codec in CODECS.values())
 EVENTS = "TELEPHONE-EVENT"  # RFC 4733 section 2.4.1; upper case as in RtpMap
 
 COMFORT_NOISE = RtpMap(13, "CN", CLOCK_HZ)  # RFC 3389 section 5.1
 
 _STATIC_RTPMAPS = {
-    number: RtpMap(number, name, CLOCK_HZ) for name, number in STATIC_PAYLOAD_TYPES.items()
+    codec.payload_type: RtpMap(codec.payload_type, codec.encoding, codec.clock_hz, codec.channels)
+    for codec in CODECS.values()
+    if codec.payload_type is not None  # RFC 3551 table 4
 } | {COMFORT_NOISE.payload_type: COMFORT_NOISE}
 # RFC 5761 section 4: with the marker bit set, these read as RTCP packet types.
 RTCP_LOOKALIKES = range(64, 96)
@@ -73,8 +77,10 @@ _DIRECTION_NAMES = frozenset(direction.value for direction in Direction)
 class AudioStream:
     """What a peer says about one audio stream, in its own view."""
 
-    codecs: tuple[RtpMap, ...]  # PCMU and PCMA only, in the peer's order of preference
-    events_payload_type: int | None
+    codecs: tuple[RtpMap, ...]  # those that we know, in the peer's order of preference
+    events: tuple[RtpMap, ...]  # telephone events, each clock once
+    fmtps: tuple[tuple[int, str], ...]  # payload type, what is said of it
+    numbers: tuple[RtpMap, ...]  # what every payload type number stands for
     takes_noise: bool  # comfort noise, under its static number
     direction: Direction  # as it says; see also `is_black_hole`
     ptime_ms: int | None
@@ -90,8 +96,31 @@ class AudioStream:
         return ip is not None and ip.is_unspecified
 
     def codec(self, names: tuple[str, ...]) -> RtpMap | None:
+        """Return the first of `names` that the peer knows, or None."""
+        known: dict[str, RtpMap] = {}
+        for mapping in self.codecs:
+            known.setdefault(named(mapping).name, mapping)
+        return next((known[name] for name in names if name in known), None)
+
+    def first_codec(self, names: set[str]) -> RtpMap | None:
         """Return the peer's most preferred codec out of `names`, or None."""
-        return next((mapping for mapping in self.codecs if mapping.encoding in names), None)
+        return next((each for each in self.codecs if named(each).name in names), None)
+
+    def events_of(self, clock_hz: int) -> RtpMap | None:
+        """Return the events for audio of this clock (RFC 4733 section 2.1), else of 8000 Hz."""
+        by_clock = {mapping.clock_hz: mapping for mapping in self.events}
+        return by_clock.get(clock_hz) or by_clock.get(CLOCK_HZ)
+
+    def fmtp(self, payload_type: int) -> str:
+        """Return what is said of a payload type; "" for nothing."""
+        return dict(self.fmtps).get(payload_type, "")
+
+
+def named(mapping: RtpMap) -> Codec:
+    """Return the codec of an entry of `AudioStream.codecs`."""
+    codec = codec_of(mapping.encoding, mapping.clock_hz, mapping.channels)
+    assert codec is not None, "an AudioStream has known codecs only"
+    return codec
 
 
 def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStream:
@@ -111,7 +140,9 @@ def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStr
     usable = ip is not None and not ip.is_unspecified
     return AudioStream(
         codecs=codecs,
-        events_payload_type=events,
+        events=events,
+        fmtps=_read_fmtps(media),
+        numbers=tuple(media.rtpmaps().values()),
         takes_noise=_takes_noise(media),
         direction=_read_direction(session, media),
         ptime_ms=_read_ptime(session, media),
@@ -122,22 +153,32 @@ def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStr
     )
 
 
-def _read_formats(media: MediaDescription) -> tuple[tuple[RtpMap, ...], int | None]:
+def _read_formats(media: MediaDescription) -> tuple[tuple[RtpMap, ...], tuple[RtpMap, ...]]:
     maps = media.rtpmaps()
     codecs: list[RtpMap] = []
-    events: int | None = None
+    events: dict[int, RtpMap] = {}
     for number in media.payload_types():
         mapping = maps.get(number) or _STATIC_RTPMAPS.get(number)
-        if mapping is None or (mapping.clock_hz, mapping.channels) != (CLOCK_HZ, 1):
+        if mapping is None:
             continue
         static = _STATIC_RTPMAPS.get(number)
         if number in RTCP_LOOKALIKES or (static and static.encoding != mapping.encoding):
             continue  # the profile's own numbers can't be given another meaning
-        if mapping.encoding in STATIC_PAYLOAD_TYPES:
+        if codec_of(mapping.encoding, mapping.clock_hz, mapping.channels) is not None:
             codecs.append(mapping)
-        elif mapping.encoding == EVENTS and events is None:
-            events = number
-    return tuple(codecs), events
+        elif mapping.encoding == EVENTS and mapping.clock_hz in EVENT_CLOCKS_HZ:
+            events.setdefault(mapping.clock_hz, mapping)
+    return tuple(codecs), tuple(events.values())
+
+
+def _read_fmtps(media: MediaDescription) -> tuple[tuple[int, str], ...]:
+    found: dict[int, str] = {}
+    for attribute in media.attributes:
+        if attribute.name == "fmtp" and attribute.value is not None:
+            number, _, text = attribute.value.strip().partition(" ")
+            if number.isascii() and number.isdigit() and len(number) <= 3:
+                found.setdefault(int(number), text.strip()[:MAX_FMTP])
+    return tuple(found.items())
 
 
 def _takes_noise(media: MediaDescription) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..audio.codecs import PTIME_MS, codec_of
 from ..errors import UsageError
 from .description import (
     Attribute,
@@ -53,8 +54,13 @@ def write_audio(
     attributes: list[Attribute] = []
     for mapping in formats:
         # Static numbers get an rtpmap too (RFC 3264 section 5.1, SHOULD).
-        text = str(mapping).replace(EVENTS, EVENTS.lower())
+        codec = codec_of(mapping.encoding, mapping.clock_hz, mapping.channels)
+        text = str(mapping).replace(EVENTS, EVENTS.lower()).replace("OPUS", "opus")
         attributes.append(Attribute("rtpmap", text))
+        if codec is not None and codec.fmtp:
+            attributes.append(Attribute("fmtp", f"{mapping.payload_type} {codec.fmtp}"))
+        if mapping is formats[0] and codec is not None and codec.packet_ms < PTIME_MS:
+            ptime_ms = min(ptime_ms, codec.packet_ms)
         if mapping.encoding == EVENTS:
             attributes.append(Attribute("fmtp", f"{mapping.payload_type} 0-15"))
     attributes.append(Attribute("ptime", str(ptime_ms)))

@@ -100,7 +100,7 @@ class Leg(Correspondence):
 
     @property
     def codec(self) -> str:
-        """The negotiated codec, "PCMU" or "PCMA"; empty until an answer came."""
+        """The negotiated codec, a name of `Config.codecs`; empty until an answer came."""
         negotiated = self.media.negotiated
         return negotiated.codec if negotiated is not None else ""
 

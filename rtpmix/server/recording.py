@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..events import RecordingGap, RecordingStarted, RecordingStopped
 from ..mixer.commands import Record
+from ..mixer.g711 import LAWS
 from ..recorder import CaptureSummary, Recipients, load_or_make_key
 from ..supervision import Fact, Routing
 from .process_host import ProcessHost
@@ -58,9 +59,9 @@ class Recording:
         role = self._bridge.role(leg).value
         host = self._board.host
         self._legs.add(leg.number)
-        self._writer.add_leg(
-            self.number, leg.number, leg.id, role, leg.codec or "PCMU", host.sample
-        )
+        # Of other codecs the capture has the view at 8 kHz.
+        codec = leg.codec if leg.codec in LAWS else "PCMU"
+        self._writer.add_leg(self.number, leg.number, leg.id, role, codec, host.sample)
         host.submit(Record(leg.number))
 
     def remove_leg(self, leg: Leg) -> None:

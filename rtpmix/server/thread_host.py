@@ -40,6 +40,7 @@ from ..errors import UsageError
 from ..mixer.commands import MixerEvent
 from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.rows import FRAME
+from .coding import CodingThreads
 from .engine_host import EngineHost
 from .media_loop import OnEvent
 from .memory import keep_freed_memory
@@ -90,12 +91,14 @@ class ThreadHost(EngineHost):
         epoch: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._coding = CodingThreads()
         engine = Engine(
             phases=phases,
             batch=1024,
             capacity=256,
             epoch=time.time() if epoch is None else epoch,
             source=source or random.Random(),
+            workers=self._coding,
         )
         self._io = media_io(media_address, ports, media_address_v6, legs_per_port=legs_per_port)
         super().__init__(engine, self._io)
@@ -136,6 +139,7 @@ class ThreadHost(EngineHost):
             sys.setswitchinterval(self._switch_interval)
             gc.set_threshold(*self._gc_thresholds)
             gc.unfreeze()
+        self._coding.close()
         self._io.close()
 
     def snapshot(self) -> dict[str, Any]:

@@ -350,10 +350,10 @@ class TonePhone:
 
     # --------------------------------------------------------------------------------- voice
 
-    def speak_tone(self, frequency: float, *, level_db: float = -20.0) -> None:
-        """Say another tone from now on, in this call and later ones."""
+    def speak_tone(self, frequency: float, *, level_db: float = -20.0, rate_hz: int = 8000) -> None:
+        """Say another tone from now on, in this call and later ones; sampled at this rate."""
         self.frequency = frequency
-        self._set_voice(tone_voice(frequency, level_db=level_db))
+        self._set_voice(tone_voice(frequency, level_db=level_db, rate_hz=rate_hz))
 
     def speak(self, clip: Samples | Path | str, *, loop: bool = False) -> None:
         """Say samples, or a sound file of 8000 Hz mono, from now on; silence after it."""
@@ -387,9 +387,11 @@ class TonePhone:
         """The digits that were pressed at the other side."""
         return "".join(each.digit for each in self.media.digits)
 
-    def heard_pcm(self, since: float = 0.0, until: float = float("inf")) -> Samples:
-        """Return what was heard in a stretch of the loop's time."""
-        return self.media.heard_pcm(since, until)
+    def heard_pcm(
+        self, since: float = 0.0, until: float = float("inf"), *, rate_hz: int = 8000
+    ) -> Samples:
+        """Return what was heard in a stretch of the loop's time, at 8000, 16000 or 48000 Hz."""
+        return self.media.heard_pcm(since, until, rate_hz=rate_hz)
 
     def hears(
         self, *frequencies: float, seconds: float = 1.0, threshold_db: float = -50.0

@@ -28,13 +28,14 @@ from ..rtp.rtcp import (
     ntp_timestamp,
     parse_compound,
 )
-from ..rtp.sequence import TIMESTAMP_MODULUS, unwrap
+from ..rtp.sequence import TIMESTAMP_MODULUS
 from ..rtp.srtp import SrtpSession, StreamKeys
 from ..sdp.fingerprint import DtlsSecured
 from ..sdp.negotiation import Negotiated
 from ..server.dtls import DtlsIdentity, DtlsTerms, Handshake, is_dtls
-from .audio import CLOCK_HZ, Samples, decode_g711, encode_g711
+from .audio import CLOCK_HZ, Samples
 from .net import Address
+from .phone_codec import Mouth, place_by_timestamp
 
 FRAME = 160  # samples: 20 ms
 _REPORT_TICKS = 250  # 5 s between RTCP compounds, RFC 3550 section 6.2
@@ -42,7 +43,6 @@ HANDSHAKE_AGAIN_S = 0.5  # between looks whether OpenSSL repeats something
 HANDSHAKE_AFTER_S = 0.02  # more than a beat of the server's
 _PORTS_TO_TRY = 1000
 _ROOM_NOISE = Noise(40)  # what a silent phone says of its room, -40 dBov
-_NEW_STREAM = 10 * CLOCK_HZ  # a jump of the timestamp that is no pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class PhoneMedia:
         self._sequence = random.getrandbits(16)
         self._timestamp = random.getrandbits(32)
         self._payload_types: dict[int, str] = {}  # codec of each number that is received
+        self._mouth = Mouth("PCMU", "")
+        self._dtmf_scale = 1  # of the clock of events, in units of 8000 Hz
         self._agreed: Negotiated | None = None
         self.certificate: DtlsIdentity | None = None
         self.awaits_keys = False  # DTLS is not done: nothing can be said
@@ -147,9 +149,24 @@ class PhoneMedia:
         else:
             self._secure(secured.keys if secured is not None else None)
         self._payload_types[agreed.receive_payload_type] = agreed.codec
+        self._speak(agreed)
         if self._timer is None:
             self._began = self._loop.time()
             self._timer = self._loop.call_at(self._began, self._tick)
+
+    def _speak(self, agreed: Negotiated) -> None:
+        """Use the codec agreed on, and its clock; a coder that is in use goes on."""
+        if not self._mouth.is_for(agreed.codec, agreed.fmtp):
+            self._mouth = Mouth(agreed.codec, agreed.fmtp)
+        scale = agreed.dtmf_clock_hz // CLOCK_HZ
+        if scale != self._dtmf_scale:
+            self._dtmf_scale = scale
+            self._digit_sender = DigitSender(packet_samples=FRAME * scale)
+            self._digit_receiver = DigitReceiver(timeout=1600 * scale)
+
+    @property
+    def _clock_hz(self) -> int:
+        return self._mouth.codec.clock_hz
 
     def _shake(self, secured: DtlsSecured) -> None:
         """Begin the handshake, a moment later: the other side has to read the answer first."""
@@ -198,7 +215,7 @@ class PhoneMedia:
 
     def press(self, digits: str, *, duration_ms: int = 100, pause_ms: int = 100) -> float:
         """Queue RFC 4733 digits; return after how many seconds the last pause is over."""
-        per_ms = CLOCK_HZ // 1000
+        per_ms = CLOCK_HZ * self._dtmf_scale // 1000
         self._digit_sender.press(digits, duration=duration_ms * per_ms, pause=pause_ms * per_ms)
         return len(digits) * (duration_ms + pause_ms + 60) / 1000
 
@@ -218,7 +235,8 @@ class PhoneMedia:
         agreed = self._agreed
         if agreed is not None and agreed.remote is not None:
             self._say(agreed, agreed.remote)
-        self._timestamp = (self._timestamp + FRAME) % TIMESTAMP_MODULUS
+        step = FRAME * self._mouth.codec.scale
+        self._timestamp = (self._timestamp + step) % TIMESTAMP_MODULUS
         if self._ticks % _REPORT_TICKS == 0:
             self._report()
 
@@ -242,9 +260,10 @@ class PhoneMedia:
             return
         if self.silent or samples is None:
             samples = np.zeros(FRAME, np.int16)
-        payload = encode_g711(samples, agreed.codec)
-        self._send(agreed.payload_type, self._timestamp, payload, self._talk_spurt, remote)
-        self._talk_spurt = False
+        for offset, payload in self._mouth.say(samples):
+            at = (self._timestamp + offset) % TIMESTAMP_MODULUS
+            self._send(agreed.payload_type, at, payload, self._talk_spurt, remote)
+            self._talk_spurt = False
 
     def _send(
         self, payload_type: int, timestamp: int, payload: bytes, marker: bool, remote: Address
@@ -300,8 +319,8 @@ class PhoneMedia:
     # ---------------------------------------------------------------------------- receiving
 
     def _clock(self) -> int:
-        """The loop's time in samples."""
-        return round(self._loop.time() * CLOCK_HZ)
+        """The loop's time in units of the codec's clock."""
+        return round(self._loop.time() * self._clock_hz)
 
     def _hear(self, data: bytes) -> None:
         if self._handshake is not None and is_dtls(data):
@@ -327,17 +346,18 @@ class PhoneMedia:
         if self._keep is not None and len(self.received) > 2 * self._keep:
             del self.received[: -self._keep]
         now = self._clock()
+        heard = round(self._loop.time() * CLOCK_HZ * self._dtmf_scale)
         if self.reception is None or self.reception.ssrc != packet.ssrc:
-            self.reception = ReceptionStats(packet.ssrc, clock_hz=CLOCK_HZ)
+            self.reception = ReceptionStats(packet.ssrc, clock_hz=self._clock_hz)
         agreed = self._agreed
         if agreed is not None and packet.payload_type == agreed.receive_dtmf_payload_type:
             self.reception.count(packet.sequence_number)
             self.digits += self._digit_receiver.receive(
-                packet.payload, timestamp=packet.timestamp, now=now, marker=packet.marker
+                packet.payload, timestamp=packet.timestamp, now=heard, marker=packet.marker
             )
             return
         self.reception.receive(packet.sequence_number, packet.timestamp, now)
-        self.digits += self._digit_receiver.expire(now)
+        self.digits += self._digit_receiver.expire(heard)
 
     def _hear_rtcp(self, data: bytes) -> None:
         try:
@@ -357,37 +377,14 @@ class PhoneMedia:
             if isinstance(report, SenderReport) and self.reception is not None:
                 self.reception.sender_reported(report, self._clock())
 
-    def heard_pcm(self, since: float = 0.0, until: float = float("inf")) -> Samples:
+    def heard_pcm(
+        self, since: float = 0.0, until: float = float("inf"), *, rate_hz: int = CLOCK_HZ
+    ) -> Samples:
         """Return the audio of the packets that arrived in a stretch of the loop's time.
 
-        Packets lie where their timestamps say; what is missing is zero.
+        Packets lie where their timestamps say; what is missing is zero. The codec is decoded from
+        the first of these packets on.
         """
         packets = [each.packet for each in self.received if since <= each.at < until]
         audio = [p for p in packets if p.payload_type in self._payload_types]
-        return place_by_timestamp(audio, self._payload_types)
-
-
-def place_by_timestamp(packets: list[RtpPacket], codecs: dict[int, str]) -> Samples:
-    """Return the audio of packets, each where its timestamp says, zeros between.
-
-    A source that starts its timestamps anew is heard right after what was before.
-    """
-    placed: list[tuple[int, Samples]] = []
-    origin, reference, ssrc = 0, 0, -1
-    end = 0
-    for packet in packets:
-        position = unwrap(packet.timestamp, reference, TIMESTAMP_MODULUS)
-        if packet.ssrc != ssrc or abs(position - reference) > _NEW_STREAM:
-            ssrc = packet.ssrc
-            position = packet.timestamp
-            origin = end - position
-        reference = position
-        if position + origin < 0:
-            continue  # overtaken by the first packet of all
-        samples = decode_g711(packet.payload, codecs[packet.payload_type])
-        placed.append((position + origin, samples))
-        end = max(end, position + origin + len(samples))
-    pcm = np.zeros(end, np.int16)
-    for position, samples in placed:
-        pcm[position : position + len(samples)] = samples
-    return pcm
+        return place_by_timestamp(audio, self._payload_types, rate_hz)

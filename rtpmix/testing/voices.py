@@ -15,12 +15,15 @@ from .audio import CLOCK_HZ, FULL_SCALE, Samples
 FRAME = 160  # samples: 20 ms
 
 
-def tone_voice(frequency: float, *, level_db: float = -20.0) -> Iterator[Samples]:
+def tone_voice(
+    frequency: float, *, level_db: float = -20.0, rate_hz: int = CLOCK_HZ
+) -> Iterator[Samples]:
     """Say one sine for ever, without a seam between frames."""
     amplitude = FULL_SCALE * 10 ** (level_db / 20)
-    for start in itertools.count(0, FRAME):
-        n = np.arange(start, start + FRAME)
-        yield np.rint(amplitude * np.sin(2 * np.pi * frequency * n / CLOCK_HZ)).astype(np.int16)
+    frame = FRAME * rate_hz // CLOCK_HZ
+    for start in itertools.count(0, frame):
+        n = np.arange(start, start + frame)
+        yield np.rint(amplitude * np.sin(2 * np.pi * frequency * n / rate_hz)).astype(np.int16)
 
 
 def pcm_voice(pcm: Samples, *, loop: bool = False) -> Iterator[Samples]:

@@ -509,7 +509,7 @@ def test_media_is_told_when_first_heard_and_when_lost(rig, speech) -> None:
         CloseLeg(9),
         UpdateLeg(leg=9),
         OpenLeg(leg=1, ssrc=1, first_sequence=0, first_timestamp=0),
-        OpenLeg(leg=5, codec="G722", ssrc=1, first_sequence=0, first_timestamp=0),
+        OpenLeg(leg=5, codec="G729", ssrc=1, first_sequence=0, first_timestamp=0),
         OpenLeg(leg=5, payload_type=72, ssrc=1, first_sequence=0, first_timestamp=0),
         OpenLeg(leg=5, dtmf_payload_type=0, ssrc=1, first_sequence=0, first_timestamp=0),
         OpenLeg(leg=5, jitter_ms=300, ssrc=1, first_sequence=0, first_timestamp=0),

@@ -12,7 +12,10 @@ from rtpmix.mixer.commands import (
     CommandRefused,
     LegClosed,
     LegParted,
+    LevelsMeasured,
+    MeasureLevels,
     PartLeg,
+    SetAutoGain,
 )
 from rtpmix.rtp.packet import RtpPacket
 
@@ -91,3 +94,27 @@ def test_a_leg_that_is_open_is_not_adopted_twice(make_rig: Callable[..., Any]) -
         "seat 1 is open already",
         "no seat 7",
     ]
+
+
+def test_meter_and_automatic_gain_go_on(make_rig: Callable[..., Any], level: Say) -> None:
+    here, there = make_rig(), make_rig()
+    row = here.open(1)
+    here.engine.submit(MeasureLevels(1))
+    here.engine.submit(SetAutoGain(1))
+    for number in range(100):
+        here.frame({1: level(900 if number % 2 else -900)})
+    gain = int(here.engine.rows.gain_q12[row])
+    assert gain > 4500
+    event = parted(here, 1)
+    while there.engine.beat < here.engine.beat:
+        there.frame()
+    there.engine.submit(AdoptLeg(1, pickle.loads(pickle.dumps(event.state))))
+    there.sent[1], there.reports[1] = [], []
+    there._next[1] = here._next[1]
+    for number in range(12):
+        there.say(1, level(900 if number % 2 else -900), ssrc=0x5001)
+        there.beat(4)
+    assert there.engine.rows.gain_q12[there.engine.row_of(1)] >= gain
+    [told] = there.told(LevelsMeasured)[-1:]
+    assert told.legs == (1,)
+    assert told.dbov[0] > -40

@@ -163,5 +163,5 @@ def test_full_inbox_refuses_and_keeps_what_it_has() -> None:
     assert inbox.put(1, b"x" * 5000, rtcp=True)
     assert not inbox.put(2, b"three")
     assert inbox.codes == [0, 3]
-    assert inbox.sizes == [3, 1536]
+    assert inbox.sizes == [3, 2112]
     assert np.array_equal(inbox.data[0, :3], np.frombuffer(b"one", np.uint8))

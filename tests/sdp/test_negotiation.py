@@ -76,15 +76,15 @@ def test_capabilities_shape_the_offer() -> None:
 # ---------------------------------------------------------------------------------- answers
 
 
-def test_an_answer_takes_the_callers_first_codec_that_we_know() -> None:
-    """RFC 3264 section 6.1: the offerer's preference, its payload type numbers."""
+def test_an_answer_takes_our_first_codec_that_the_caller_knows() -> None:
+    """RFC 3264 section 6.1: the payload type numbers are the offerer's."""
     answer, agreed = answer_offer(
         sdp(
-            "m=audio 4000 RTP/AVP 9 96 8 0 97",
+            "m=audio 4000 RTP/AVP 9 0 96 8 97",
             "a=rtpmap:96 PCMA/8000",
             "a=rtpmap:97 telephone-event/8000",
         ),
-        CAN,
+        Capabilities(codecs=("PCMA", "PCMU")),
         HERE,
     )
     assert text(answer)[5:] == [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import rtpmix
 from rtpmix.errors import UsageError
 from rtpmix.server import playing
 from rtpmix.server.playing import load_pcm
@@ -104,3 +105,11 @@ def test_more_than_an_hour_is_too_long(
 def test_half_a_sample_is_refused() -> None:
     with pytest.raises(UsageError, match="even"):
         load_pcm(b"abc")
+
+
+def test_a_tone_is_as_high_as_loud_and_as_long_as_asked_for() -> None:
+    sound = samples(rtpmix.tone(437, 0.5, level_db=-12))
+    assert len(sound) == 4000
+    assert level_db(sound[400:3600], 437) == pytest.approx(-12, abs=0.2)
+    assert abs(int(sound[0])) < 20  # it begins and ends softly
+    assert abs(int(sound[-1])) < 200

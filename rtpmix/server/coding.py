@@ -1,0 +1,42 @@
+"""Threads that encode beside the media thread: the codecs release the interpreter lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Linear = NDArray[np.int16]
+Result = TypeVar("Result")
+
+THREADS = 2
+
+
+class CodingThreads:
+    """Does the jobs of a lane in order, those of different lanes side by side.
+
+    Parameters
+    ----------
+    count
+        Threads; each is started when it is first needed.
+    """
+
+    def __init__(self, count: int = THREADS) -> None:
+        self._threads = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"rtpmix-coding-{number}")
+            for number in range(count)
+        ]
+
+    def __call__(
+        self, lane: int, function: Callable[[Linear], Result], frame: Linear
+    ) -> Future[Result]:
+        """Begin a job."""
+        return self._threads[lane % len(self._threads)].submit(function, frame)
+
+    def close(self) -> None:
+        """Let the threads end; what has not begun is dropped."""
+        for thread in self._threads:
+            thread.shutdown(wait=False, cancel_futures=True)
