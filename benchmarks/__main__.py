@@ -11,14 +11,19 @@ INFRASTRUCTURE = frozenset(("__main__", "result"))
 
 
 def names() -> list[str]:
-    """Return the benchmarks there are: modules beside this one that define ``run``."""
+    """Return the benchmarks there are: modules and packages beside this one that define ``run``."""
     directory = Path(__file__).parent
     return sorted(
         module.name
         for module in pkgutil.iter_modules([str(directory)])
         if module.name not in INFRASTRUCTURE
-        and "\ndef run(" in (directory / f"{module.name}.py").read_text(encoding="utf-8")
+        and "\ndef run(" in _source(directory / module.name, module.ispkg)
     )
+
+
+def _source(path: Path, package: bool) -> str:
+    file = path / "__init__.py" if package else path.with_suffix(".py")
+    return file.read_text(encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import floor
@@ -19,6 +20,8 @@ from benchmarks.result import Result
 from benchmarks.rooms import PER_ROOM
 from rtpmix.rtp.srtp import SUITES
 
+Figures = dict[str, Any]
+
 MISSING_PCT = 0.1
 P99_MS = 40.0
 
@@ -26,14 +29,10 @@ P99_MS = 40.0
 def run(arguments: list[str]) -> Result:
     """Search for the most legs that are held, several times."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks density")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--start", type=int, default=450, help="legs to try first")
-    parser.add_argument("--step", type=int, default=30, help="how exact the result is, in legs")
-    parser.add_argument("--most", type=int, default=1500, help="legs not to exceed")
-    parser.add_argument("--seconds", type=float, default=10.0, help="measured in each trial")
+    add_search_options(parser, runs=3, start=450)
     add_media_options(parser)
     options = parser.parse_args(arguments)
-    searches = [search(options) for _ in range(options.runs)]
+    searches = [search(options, trial, is_held) for _ in range(options.runs)]
     best, broken = max(searches, key=lambda found: found[0].get("legs", 0))
     return Result(
         benchmark="density",
@@ -61,16 +60,29 @@ def socket_floor() -> float:
     return float(legs)
 
 
-def search(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+def add_search_options(parser: argparse.ArgumentParser, *, runs: int, start: int) -> None:
+    """Add what says how to look for the most legs."""
+    parser.add_argument("--runs", type=int, default=runs)
+    parser.add_argument("--start", type=int, default=start, help="legs to try first")
+    parser.add_argument("--step", type=int, default=30, help="how exact the result is, in legs")
+    parser.add_argument("--most", type=int, default=1500, help="legs not to exceed")
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured in each trial")
+
+
+def search(
+    options: argparse.Namespace,
+    attempt: Callable[[int, argparse.Namespace], Figures],
+    holds: Callable[[Figures], bool],
+) -> tuple[Figures, Figures]:
     """Return the figures of the most legs that were held, and of the fewest that were not."""
     step = options.step
     held, broke = 0, 0
-    best: dict[str, Any] = {}
-    worst: dict[str, Any] = {}
+    best: Figures = {}
+    worst: Figures = {}
     legs, stride = options.start, 4 * step
     while True:
-        figures = trial(legs, options)
-        if is_held(figures):
+        figures = attempt(legs, options)
+        if holds(figures):
             held, best = legs, figures
         else:
             broke, worst = legs, figures

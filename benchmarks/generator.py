@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import json
 import select
 import socket
@@ -52,6 +53,7 @@ class Load:
     calls_per_second: float = 100.0
     marker_s: float = 0.5
     suite: str = ""  # of SRTP; "": in the clear
+    caller: str = "benchmarks.uac"  # the module whose `Caller` sets up the calls
 
 
 class _Cipher(NamedTuple):
@@ -67,7 +69,7 @@ class Generator:
     def __init__(self, load: Load) -> None:
         self.load = load
         self.rooms = Rooms(load.legs)
-        self.caller = Caller(load.server)
+        self.caller: Caller = importlib.import_module(load.caller).Caller(load.server)
         self.epoll = select.epoll()
         self.sockets = [_rtp_socket() for _ in range(load.legs)]
         self.by_descriptor = {one.fileno(): i for i, one in enumerate(self.sockets)}

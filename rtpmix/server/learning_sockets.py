@@ -22,7 +22,9 @@ Send = Callable[[memoryview | bytes], int]
 
 
 def disconnect(one: socket.socket) -> None:
-    """Hear everybody again; the port stays. Python's `connect` knows no AF_UNSPEC.
+    """Hear everybody again. Python's `connect` knows no AF_UNSPEC.
+
+    The port stays if it was bound by number; one that the kernel chose is given back.
 
     Raises
     ------
