@@ -40,6 +40,23 @@ class Ramp:
 
 
 @dataclass(slots=True)
+class Forwards:
+    """Whose digits go to whom: the matrix as it came, for it is read much less often than set."""
+
+    seats: tuple[int, ...] = ()
+    rows: tuple[tuple[bool, ...], ...] = ()  # rows listen, columns press; () forwards nothing
+    gone: set[int] = field(default_factory=set)  # seats that have left since
+
+    def of(self, presser: int) -> list[int]:
+        """Return the seats that hear of what one presses, in order."""
+        if not self.rows or presser not in self.seats or presser in self.gone:
+            return []
+        column = self.seats.index(presser)
+        found = zip(self.seats, self.rows, strict=True)
+        return sorted(seat for seat, row in found if row[column] and seat not in self.gone)
+
+
+@dataclass(slots=True)
 class Bridge:
     """Membership and gains of one bridge.
 
@@ -63,7 +80,7 @@ class Bridge:
     phase: int
     seats: tuple[int, ...] = ()
     gains: Exact = field(default_factory=lambda: np.zeros((0, 0)))
-    dtmf: frozenset[tuple[int, int]] = frozenset()  # (listener, presser)
+    forwards: Forwards = field(default_factory=Forwards)
     untimed: frozenset[int] = frozenset()
     limited: bool = False
     leaving: set[int] = field(default_factory=set)
@@ -92,14 +109,14 @@ class Bridge:
             targets[gone, :] = 0
             targets[:, gone] = 0
             staying = tuple(seat for seat in staying if seat not in self.leaving)
-            self.dtmf = frozenset(pair for pair in self.dtmf if not self.leaving & set(pair))
+            self.forwards.gone |= self.leaving
         else:
             staying = command.seats
             union = staying + tuple(seat for seat in self.seats if seat not in set(staying))
             targets = expanded(staying, np.array(command.gains, np.float64), union)
             self.gains = expanded(self.seats, self.gains, union)
             self.seats = union
-            self.dtmf = _pairs(command)
+            self.forwards = Forwards(command.seats, command.dtmf)
             going = self.untimed - set(staying)  # without a say until they are gone
             self.untimed = (command.untimed | going) & set(union)
             ramp_ms, self.limited = command.ramp_ms, command.limited
@@ -162,15 +179,6 @@ def expanded(seats: tuple[int, ...], gains: Exact, onto: tuple[int, ...]) -> Exa
         at = [known[onto[i]] for i in to]
         result[np.ix_(to, to)] = gains[np.ix_(at, at)]
     return result
-
-
-def _pairs(command: SetMatrix) -> frozenset[tuple[int, int]]:
-    return frozenset(
-        (command.seats[i], command.seats[j])
-        for i, row in enumerate(command.dtmf)
-        for j, forwards in enumerate(row)
-        if forwards
-    )
 
 
 def shape_refusal(command: SetMatrix) -> str | None:

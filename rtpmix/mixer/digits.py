@@ -106,13 +106,12 @@ class Digits:
 
     def _forward(self, seat: int, digit: str, duration: int) -> None:
         bridge = self._board.bridge_of.get(seat)
-        if bridge is None or not bridge.dtmf:
+        if bridge is None:
             return
-        for listener, presser in sorted(bridge.dtmf):
-            if presser == seat:
-                row = self._rows.of_seat.get(listener)
-                if row is not None and self._refusal(row, 1) is None:
-                    self._press(row, digit, max(duration, 2 * FRAME), FORWARD_PAUSE)
+        for listener in bridge.forwards.of(seat):
+            row = self._rows.of_seat.get(listener)
+            if row is not None and self._refusal(row, 1) is None:
+                self._press(row, digit, max(duration, 2 * FRAME), FORWARD_PAUSE)
 
     # -------------------------------------------------------------------------------- sending
 

@@ -116,13 +116,19 @@ class Playout:
         rows = self._rows
         if rows.origin[row] == NEVER:
             return False
-        slot = (timestamp - int(rows.slot_timestamp[row])) // FRAME
+        frame = FRAME * int(rows.clock_scale[row])
+        slot = (timestamp - int(rows.slot_timestamp[row])) // frame
         due = self.next_slot(row, beat)
         most = max(self._max_depth, int(rows.lead[row]) + self.phases) + self.behind
         if (slot - due) * self.phases < most:
             return False
         held = rows.ring_slot[row]
         return int(np.count_nonzero((held >= due) & (held < slot))) <= FEW
+
+    def size(self, row: int, payload: bytes) -> int:
+        """Return how long a payload of a row is, in samples of 8 kHz."""
+        wide = self.wide.get(row)
+        return len(payload) if wide is None else wide.size(payload)
 
     def place(self, row: int, timestamp: int, payload: bytes, beat: int, newest: bool) -> bool:
         """Put a payload of any size where its timestamp says; False when it came too late.
@@ -132,7 +138,7 @@ class Playout:
         """
         rows = self._rows
         wide, scale = self.wide.get(row), int(rows.clock_scale[row])
-        size = len(payload) if wide is None else wide.size(payload)
+        size = self.size(row, payload)
         if rows.origin[row] == NEVER:
             self.anchor(row, timestamp, beat, size)
         offset = (timestamp - int(rows.slot_timestamp[row])) // scale

@@ -212,8 +212,10 @@ class Stream:
             step = timestamp - int(rows.extended_timestamp[row])
             self._forgive_silence(row, step, timestamp, beat)
             rows.extended_timestamp[row] = timestamp
-            if step > FRAME and self._playout.has_leapt(row, timestamp, beat):
-                self._playout.anchor(row, timestamp, beat, len(packet.payload))
+            frame = FRAME * int(rows.clock_scale[row])
+            if step > frame and self._playout.has_leapt(row, timestamp, beat):
+                size = self._playout.size(row, packet.payload)
+                self._playout.anchor(row, timestamp, beat, size)
         if not self._playout.place(row, timestamp, packet.payload, beat, newest):
             rows.late[row] += 1
 

@@ -141,6 +141,11 @@ class WideLeg:
         self._lost += 1
         return Frame(slot, native, self._down.process(native), concealed=not recovers)
 
+    @property
+    def makes_up(self) -> bool:
+        """Whether the last frame came from the codec's own concealment."""
+        return self._lost > 0
+
     def _seek(self, slot: int) -> None:
         """Stand at the begin of a slot: cuts, losses and late packets may have moved it."""
         start = slot * self.codec.frame
@@ -301,7 +306,11 @@ class WideLegs:
             leg = self._legs[int(layout.rows[place])]
             leg.now = None
             if present[place]:
+                follows = leg.makes_up
                 leg.now = leg.take(slot)
+                if follows and leg.now is not None:
+                    # The decoder has gone over from what it made up; nothing is to be faded in.
+                    self._patches.append((place, leg.now.view))
                 present[place] = leg.now is not None
                 missing[place] = leg.now is None
             elif missing[place]:

@@ -10,8 +10,10 @@ no sample of a closed talker can reach a listener, however loud.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import and_
 
 from ..errors import UsageError
 
@@ -76,6 +78,19 @@ class Party:
     to: frozenset[int] | None = None
     muted: bool = False
 
+    @property
+    def kind(self) -> Hashable:
+        """All that counts for who hears whom, but for the seat."""
+        return (
+            self.role.value,
+            self.mode and self.mode.value,
+            self.can_talk,
+            self.held,
+            self.fate and self.fate.value,
+            self.to,
+            self.muted,
+        )
+
     def __post_init__(self) -> None:
         if (self.mode is not None) != (self.role is Role.SUPERVISOR):
             raise UsageError(
@@ -119,7 +134,12 @@ def hears(listener: Party, talker: Party, modes: Collection[Mode]) -> bool:
     says.  Everybody else is heard where *every* mode in force agrees, so that one takeover
     silences the agent for all.
     """
-    if listener.seat == talker.seat or not talker.can_talk or listener.role is Role.PROMPT:
+    return listener.seat != talker.seat and _hears_other(listener, talker, modes)
+
+
+def _hears_other(listener: Party, talker: Party, modes: Collection[Mode]) -> bool:
+    """Say whether a party hears one in another seat."""
+    if not talker.can_talk or listener.role is Role.PROMPT:
         return False
     if talker.muted:
         return False
@@ -136,6 +156,37 @@ def hears(listener: Party, talker: Party, modes: Collection[Mode]) -> bool:
     if not modes:
         return talker.role in UNSUPERVISED[listener.role]
     return all(talker.role in AUDIBLE[mode][listener.role] for mode in modes)
+
+
+def _rows_of(parties: Sequence[Party], opens: Callable[[Party, Party], bool]) -> list[list[bool]]:
+    """Return the pairs that are open, rows listen, columns talk; nobody hears themselves.
+
+    Asked once for all parties that differ in nothing but their seat: a room of two hundred has
+    forty thousand pairs and hardly ever more than three kinds of party.
+
+    Parameters
+    ----------
+    opens
+        (listener, talker) -> whether that pair is open, for two different seats.
+    """
+    kinds = [party.kind for party in parties]
+    addressed = [place for place, party in enumerate(parties) if party.to is not None]
+    rows: dict[object, list[bool]] = {}
+    result: list[list[bool]] = []
+    for place, (listener, kind) in enumerate(zip(parties, kinds, strict=True)):
+        row = rows.get(kind)
+        if row is None:
+            known: dict[object, bool] = {}
+            for talker, other in zip(parties, kinds, strict=True):
+                if other not in known and talker is not listener:
+                    known[other] = opens(listener, talker)
+            row = rows[kind] = [known.get(other, False) for other in kinds]
+        row = row[:]
+        row[place] = False
+        for one in addressed:
+            row[one] = one != place and opens(listener, parties[one])
+        result.append(row)
+    return result
 
 
 def _modes(parties: Sequence[Party]) -> frozenset[Mode]:
@@ -161,14 +212,14 @@ def gains_for(
         Q15 gains (32768 is 1.0); rows listen, columns talk, diagonal zero.
     """
     modes = _modes(parties)
-    levels = levels or {}
-    return tuple(
-        tuple(
-            levels.get((listener.seat, talker.seat), UNITY) if hears(listener, talker, modes) else 0
-            for talker in parties
-        )
-        for listener in parties
-    )
+    rows = _rows_of(parties, lambda listener, talker: _hears_other(listener, talker, modes))
+    gains = [[UNITY if heard else 0 for heard in row] for row in rows]
+    if levels:
+        places = {party.seat: place for place, party in enumerate(parties)}
+        for (listener, talker), gain in levels.items():
+            if listener in places and talker in places and rows[places[listener]][places[talker]]:
+                gains[places[listener]][places[talker]] = gain
+    return tuple(map(tuple, gains))
 
 
 def dtmf_for(parties: Sequence[Party]) -> Dtmf:
@@ -179,15 +230,12 @@ def dtmf_for(parties: Sequence[Party]) -> Dtmf:
     consumed in every mode and forwarded to nobody.
     """
     modes = _modes(parties)
-    return tuple(
-        tuple(
-            talker.role in (C, A)
-            and (listener.role in (C, A) or listener.mode is Mode.TAKEOVER)
-            and hears(listener, talker, modes)
-            for talker in parties
-        )
-        for listener in parties
-    )
+
+    def forwards(listener: Party, talker: Party) -> bool:
+        asks = listener.role in (C, A) or listener.mode is Mode.TAKEOVER
+        return talker.role in (C, A) and asks and _hears_other(listener, talker, modes)
+
+    return tuple(map(tuple, _rows_of(parties, forwards)))
 
 
 def validate(parties: Sequence[Party], gains: Gains) -> None:
@@ -206,12 +254,16 @@ def validate(parties: Sequence[Party], gains: Gains) -> None:
         raise UsageError("a seat is listed twice: each party needs a seat of its own")
     if sum(party.mode is Mode.TAKEOVER for party in parties) > 1:
         raise UsageError("two supervisors hold the call: only one can have taken it over")
-    for listener, row in zip(parties, gains, strict=True):
-        for talker, gain in zip(parties, row, strict=True):
-            if not 0 <= gain <= LOUDEST:
-                raise UsageError(f"gain {gain} is outside 0 to {LOUDEST} (Q15)")
-            if gain and (why := _forbidden(listener, talker)):
-                raise UsageError(f"seat {listener.seat} must not hear seat {talker.seat}: {why}")
+    shut = _rows_of(parties, lambda listener, talker: _forbidden(listener, talker) is not None)
+    for place, (listener, row) in enumerate(zip(parties, gains, strict=True)):
+        if row and (min(row) < 0 or max(row) > LOUDEST):
+            raise UsageError(f"a gain of {min(row)} or {max(row)} is outside 0 to {LOUDEST} (Q15)")
+        shut[place][place] = True
+        for other in compress(range(len(row)), map(and_, shut[place], map(bool, row))):
+            why = _forbidden(listener, parties[other])
+            raise UsageError(
+                f"seat {listener.seat} must not hear seat {parties[other].seat}: {why}"
+            )
 
 
 def _forbidden(listener: Party, talker: Party) -> str | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import random
+import sys
 from dataclasses import replace
+from types import FrameType
 
 import pytest
 
 from rtpmix.errors import UsageError
 from rtpmix.supervision import UNITY, Fate, Mode, Party, Role, dtmf_for, gains_for, validate
+from rtpmix.supervision.policy import _forbidden, hears
 
 C, A, V, P = Role.CUSTOMER, Role.AGENT, Role.SUPERVISOR, Role.PROMPT
 CUSTOMER, AGENT, SUPERVISOR, SECOND = 1, 2, 3, 4
@@ -210,3 +214,70 @@ def test_only_supervisors_have_a_mode() -> None:
         Party(seat=1, role=V)
     with pytest.raises(UsageError, match="supervisors have a mode"):
         Party(seat=1, role=C, mode=Mode.MONITOR)
+
+
+def _parties(seed: int) -> list[Party]:
+    """Return parties of all kinds, many of them alike, in seats that are no places."""
+    source = random.Random(seed)
+    found = []
+    for place in range(source.randrange(1, 14)):
+        role = source.choice(list(Role))
+        supervises = role is Role.SUPERVISOR
+        modes = [Mode.MONITOR, Mode.WHISPER, Mode.BARGE]
+        found.append(
+            Party(
+                seat=100 - 3 * place,
+                role=role,
+                mode=source.choice(modes) if supervises else None,
+                can_talk=source.random() < 0.8,
+                held=source.random() < 0.2,
+                fate=source.choice([None, None, *Fate]) if role is Role.AGENT else None,
+                to=frozenset({100, 97, 91}) if role is Role.PROMPT and place % 2 else None,
+                muted=source.random() < 0.1,
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_matrix_is_what_each_pair_gives_alone(seed: int) -> None:
+    """Pairs of the same kinds are asked about once; the result is as if each had been."""
+    parties = _parties(seed)
+    modes = frozenset(party.mode for party in parties if party.mode is not None)
+    gains = gains_for(parties, {(100, 97): 5, (97, 100): 7})
+    for listener, row in zip(parties, gains, strict=True):
+        for talker, gain in zip(parties, row, strict=True):
+            level = {(100, 97): 5, (97, 100): 7}.get((listener.seat, talker.seat), 32768)
+            assert gain == (level if hears(listener, talker, modes) else 0)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_each_pair_that_must_stay_shut_is_found(seed: int) -> None:
+    parties = _parties(seed)
+    size = len(parties)
+    for i in range(size):
+        for j in range(size):
+            rows = [[0] * size for _ in range(size)]
+            rows[i][j] = 1
+            gains = tuple(map(tuple, rows))
+            if _forbidden(parties[i], parties[j]) is None:
+                validate(parties, gains)
+            else:
+                with pytest.raises(UsageError, match=f"seat {parties[j].seat}"):
+                    validate(parties, gains)
+
+
+def test_a_room_of_two_hundred_is_worked_out_by_kinds() -> None:
+    parties = [Party(seat=seat, role=Role.CUSTOMER) for seat in range(200)]
+    asked = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal asked
+        asked += event == "call"
+
+    sys.setprofile(count)
+    try:
+        validate(parties, gains_for(parties))
+    finally:
+        sys.setprofile(None)
+    assert asked < 4000  # the pairs are 40,000
