@@ -109,10 +109,16 @@ def address() -> str:
     return str(found[0])
 
 
+@pytest.fixture(params=["PCMU", "G722", "opus"])
+def codec(request: pytest.FixtureRequest) -> str:
+    """What the server likes best; the other phone has G.711 alone."""
+    return str(request.param)
+
+
 @pytest.fixture
-def config(config: rtpmix.Config, address: str) -> rtpmix.Config:
+def config(config: rtpmix.Config, address: str, codec: str) -> rtpmix.Config:
     """A server that is reached where ICE looks."""
-    return replace(config, media_address=address)
+    return replace(config, media_address=address, codecs=tuple({codec: None, "PCMU": None}))
 
 
 @pytest.fixture
@@ -124,7 +130,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def test_a_webrtc_peer_and_a_plain_phone_hear_each_other(
-    server: rtpmix.Server, browser: Browser, address: str
+    server: rtpmix.Server, browser: Browser, address: str, codec: str
 ) -> None:
     bob = TonePhone("bob", host=address, frequency=BOB)
     caller = TonePhone("browser")  # its SIP; the media is the browser's
@@ -156,4 +162,5 @@ async def test_a_webrtc_peer_and_a_plain_phone_hear_each_other(
         assert bob.hears(BROWSER, BOB) == {BROWSER}
         assert tones_heard(heard[:: max(1, rate // CLOCK_HZ)], (BROWSER, BOB)) == {BOB}
         assert legs[0].encryption == "DTLS-SRTP"
+        assert legs[0].codec == codec
         assert browser.connection.connectionState == "connected"
