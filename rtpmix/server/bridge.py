@@ -144,6 +144,8 @@ class Bridge(Seating):
 
     async def mute(self, leg: Leg, on: bool = True) -> None:
         """Let nobody hear a leg nor get its digits, or let it be heard as the policy says."""
+        if leg.number not in self._legs:
+            raise UsageError(f"{leg.id} is not in {self.id}")
         await self.apply(self.call.mute(leg.number, on))
 
     def measure_levels(self, on: bool = True) -> None:

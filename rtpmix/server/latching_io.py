@@ -169,6 +169,7 @@ class LatchingIO:
             return
         learner.row = row
         self._open[row] = learner
+        self.counts.learning = len(self._open)
         self._network.learn(
             learner.leg,
             latch.remote,
@@ -181,6 +182,7 @@ class LatchingIO:
     def _shut(self, learner: _Learner) -> None:
         if learner.row is not None and self._open.get(learner.row) is learner:
             del self._open[learner.row]
+            self.counts.learning = len(self._open)
         learner.row = None
 
     # ------------------------------------------------------------------------------- beats
@@ -190,7 +192,6 @@ class LatchingIO:
         self._sample, self._now = sample, now
         self._listened = bool(self._open)
         if not self._listened:
-            self.counts.learning = 0
             return
         for learner in tuple(self._open.values()):
             if learner.latch.expire(now):
@@ -199,7 +200,6 @@ class LatchingIO:
             elif learner.reports_until is not None and now >= learner.reports_until:
                 learner.reports_until = None
                 self._settle(learner)
-        self.counts.learning = len(self._open)
 
     def receive(self, inbox: Inbox) -> int:
         """Fill the inbox with what is to be heard; see `MediaIO.receive`."""

@@ -61,6 +61,9 @@ module dtls_srtp.so
 """
 
 
+CODING = {"G722": "module g722.so\n", "opus": "module opus.so\n"}
+
+
 class Baresip:
     """A softphone that speaks one frequency, answers by itself, and keeps what it hears.
 
@@ -78,6 +81,8 @@ class Baresip:
         Address of record of somebody whose presence is subscribed to.
     host
         The address of its SIP and its media.
+    codec
+        The one that it knows.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Baresip:
         media: str = "",
         watches: str = "",
         host: str = "127.0.0.1",
+        codec: str = "PCMU/8000/1",
     ) -> None:
         self.name = name
         self.frequency = frequency
@@ -107,6 +113,7 @@ class Baresip:
         self._tls = TLS.format(ca=ca, certificate=certificate) if ca else ""
         self._watches = watches
         self._media = media
+        self._codec = codec
         self._program = program
         self._directory = directory
         self._registrar = registrar
@@ -188,6 +195,7 @@ class Baresip:
         (self._directory / "config").write_text(
             self._tls
             + (ENCRYPTING if self._media else "")
+            + CODING.get(self._codec.partition("/")[0], "")
             + CONFIG.format(
                 host=self._host,
                 sip_port=self.port,
@@ -207,7 +215,7 @@ class Baresip:
             file.writeframes(tone(self.frequency, TONE_SECONDS, level_db=-14.0).tobytes())
 
     def _account(self) -> str:
-        calls = "answermode=auto;audio_codecs=PCMU/8000/1"
+        calls = f"answermode=auto;audio_codecs={self._codec}"
         if self._media:
             calls += f";mediaenc={self._media}"
         if not self._registrar:

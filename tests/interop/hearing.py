@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rtpmix.audio.resample import Stream
 from rtpmix.testing.audio import CLOCK_HZ, Samples, level_db
 from tests.interop.office import TONES
 
@@ -22,9 +23,21 @@ Listen = Callable[[float], Awaitable[Samples]]
 
 
 def read_so_far(*files: Path) -> Samples:
-    """Return what was written until now, one file after the other."""
-    data = b"".join(file.read_bytes()[HEADER:] for file in files if file.exists())
-    return np.frombuffer(data[: len(data) & ~1], "<i2")
+    """Return what was written until now, one file after the other, at 8 kHz and in one channel."""
+    parts = [_narrow(file.read_bytes()) for file in files if file.exists()]
+    return np.concatenate([np.zeros(0, np.int16), *parts])
+
+
+def _narrow(data: bytes) -> Samples:
+    """Return the samples of a file that is still being written."""
+    if len(data) < HEADER:
+        return np.zeros(0, np.int16)
+    channels = int.from_bytes(data[22:24], "little") or 1  # zeros: not written yet
+    rate_hz = int.from_bytes(data[24:28], "little") or CLOCK_HZ
+    block = 2 * channels * rate_hz // 1000  # what the resampler takes: whole milliseconds
+    whole = len(data) - (len(data) - HEADER) % block
+    samples = np.frombuffer(data[HEADER:whole], "<i2").reshape(-1, channels)[:, 0].astype(np.int16)
+    return Stream(rate_hz, CLOCK_HZ).process(samples) if samples.size else samples
 
 
 async def listen(heard: Callable[[], Samples], seconds: float) -> Samples:

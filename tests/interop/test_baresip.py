@@ -8,6 +8,7 @@ sends SUBSCRIBEs without end one time in three. Those are shown by `test_pjsua.p
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,23 @@ async def conversation(office: Office, transport: str = "udp") -> tuple[Baresip,
     await alice.dial(f"sip:bob@{server_address(server, transport)};transport={transport}")
     await bob.event("CALL_ESTABLISHED")
     return alice, bob
+
+
+@pytest.mark.parametrize("codec", ["G722/8000/1", "opus/48000/2"])
+async def test_a_wideband_phone_and_a_narrowband_one_hear_each_other(
+    config: rtpmix.Config, phones: Phones, codec: str
+) -> None:
+    """baresip's G.722 and Opus against ours; the other phone has G.711 alone."""
+    wide = dataclasses.replace(
+        config, users={}, require_login=False, codecs=("opus", "G722", "PCMU")
+    )
+    async with rtpmix.Server(wide) as server:
+        alice = await phones("alice", TONES["alice"], codec=codec)
+        bob = await phones("bob", TONES["bob"])
+        legs = [await server.invite(each.address) for each in (alice, bob)]
+        await server.bridge(*legs)
+        assert [leg.codec for leg in legs] == [codec.partition("/")[0], "PCMU"]
+        await both_hear_each_other(alice, bob)
 
 
 @TRANSPORTS

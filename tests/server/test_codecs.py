@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 
 import rtpmix
 from rtpmix.audio.codecs import CODECS
+from rtpmix.recorder import load_key
+from rtpmix.replay import replay
+from rtpmix.sdp.negotiation import Capabilities
 from rtpmix.testing import TonePhone, VirtualNet, run
 from rtpmix.testing.servers import virtual_server
 
@@ -185,3 +189,56 @@ def test_timestamps_and_reports_count_in_the_codecs_clock() -> None:
             assert stats.concealed == 0
 
     play(story, "opus", "G722", "L16/48000")
+
+
+def test_a_recording_of_wide_legs_has_their_view_and_replays_bit_for_bit(tmp_path: Path) -> None:
+    """`.in` is what narrowband listeners are mixed from; `.heard` is coded as PCMU."""
+    found: list[rtpmix.RecordingStopped] = []
+
+    async def story(server: rtpmix.Server, phones: list[TonePhone]) -> None:
+        bridges: list[rtpmix.Bridge] = []
+
+        @server.on_invite
+        async def line(call: rtpmix.IncomingCall) -> None:
+            leg = await call.answer()
+            if not bridges:
+                bridges.append(await server.bridge(leg))
+            else:
+                await bridges[0].add(leg)
+            await leg.closed()
+
+        for each in phones:
+            await each.call("sip:room@192.0.2.1")
+            await asyncio.sleep(1)
+        recording = await bridges[0].record(tmp_path / "call")
+        await asyncio.sleep(3)
+        found.append(await recording.stop())
+
+    key = tmp_path / "recording.key"
+    play(story, "opus", "G722", "PCMA", recording_key=key)
+    report = replay(found[0].path, load_key(key))
+    assert report.is_consistent, report.lines
+    assert report.different == 0
+    assert report.equal >= 440  # three legs, 3 s
+
+
+def test_a_re_invite_changes_the_codec_and_hold_keeps_it() -> None:
+    """RFC 3264 section 8.3.2."""
+
+    async def story(server: rtpmix.Server, phones: list[TonePhone]) -> None:
+        await meet(server, phones)
+        session = phones[0]._session
+        assert session is not None
+        assert server.legs[0].codec == "opus"
+        await phones[0].hold()
+        await phones[0].resume()
+        assert server.legs[0].codec == "opus"
+        session._capabilities = Capabilities(codecs=("G722",))
+        await phones[0].hold()
+        await phones[0].resume()
+        await asyncio.sleep(1.5)
+        assert server.legs[0].codec == "G722"
+        assert phones[0].hears(*TONES, seconds=0.8) == {TONES[1]}
+        assert phones[1].hears(*TONES, seconds=0.8) == {TONES[0]}
+
+    play(story, ("opus", "G722"), "PCMU", codecs_of_server=("opus", "G722", "PCMU"))

@@ -64,6 +64,10 @@ def test_a_muted_leg_is_heard_by_nobody_and_hears_on() -> None:
         await bridge.mute(leg_of(bridge, "alice"), on=False)
         await asyncio.sleep(0.6)
         assert bob.hears(ALICE, seconds=0.3)
+        gone = leg_of(bridge, "bob")
+        await bridge.remove(gone)
+        with pytest.raises(rtpmix.UsageError, match="is not in"):
+            await bridge.mute(gone)
 
     play(story)
 

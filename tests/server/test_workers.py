@@ -47,8 +47,15 @@ def config(tmp_path: Path, **more: Any) -> rtpmix.Config:
 class Office:
     """Customers who call in; each gets an agent of its own, and the call is recorded."""
 
-    def __init__(self, tmp_path: Path) -> None:
-        self.server = rtpmix.Server(config(tmp_path), workers=2)
+    def __init__(
+        self,
+        tmp_path: Path,
+        legs_per_port: int = 1,
+        encryption: rtpmix.Encryption = rtpmix.Encryption.FORBIDDEN,
+    ) -> None:
+        asked = config(tmp_path, legs_per_port=legs_per_port)
+        self.server = rtpmix.Server(asked, workers=2)
+        self.encryption = encryption  # of the customers
         self.tmp_path = tmp_path
         self.bridges: list[rtpmix.Bridge] = []
         self.agents = [TonePhone(f"agent{n}", frequency=1000.0 + 200 * n) for n in range(2)]
@@ -70,7 +77,9 @@ class Office:
         host, port = self.server.sip_address.split(":")
         for number in range(2):
             await self.agents[number].open()
-            phone = TonePhone(f"customer{number}", frequency=440.0 + 200 * number)
+            phone = TonePhone(
+                f"customer{number}", frequency=440.0 + 200 * number, encryption=self.encryption
+            )
             await phone.open()
             self.customers.append(phone)
             await phone.call(f"sip:line@{host}:{port}")
@@ -132,12 +141,22 @@ async def test_a_supervisor_from_another_worker_moves_and_whispers(tmp_path: Pat
             await second.close()
 
 
+@pytest.mark.parametrize(
+    ("legs_per_port", "encryption"),
+    [(1, rtpmix.Encryption.FORBIDDEN), (4, rtpmix.Encryption.REQUIRED)],
+)
 async def test_kill_minus_9_ends_the_calls_of_one_worker_with_bye_and_sealed_captures(
-    tmp_path: Path,
+    tmp_path: Path, legs_per_port: int, encryption: rtpmix.Encryption
 ) -> None:
-    async with Office(tmp_path) as office:
+    """With sockets for each leg, and with shared ports and customers whose media has keys."""
+    async with Office(tmp_path, legs_per_port, encryption) as office:
         for number in range(2):
             await office.talk(number)
+        customers = [bridge.legs[0] for bridge in office.bridges]
+        secured = encryption is rtpmix.Encryption.REQUIRED
+        assert [leg.encryption is not None for leg in customers] == [secured] * 2
+        shared = office.server.snapshot()["media"].get("shared_ports", {"legs": 0})
+        assert shared["legs"] == (2 if legs_per_port > 1 else 0)
         events = office.server.events()
         dead, alive = office.workers()
         await until(
