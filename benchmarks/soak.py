@@ -76,7 +76,6 @@ class Peer:
         self._due = now + dice.random() * 0.02
         self._quiet_until = 0.0
         self._stalled_until = 0.0
-        self._digits = DigitSender(packet_samples=FRAME)
         self._frame = 0
         self._restart()
 
@@ -84,6 +83,7 @@ class Peer:
         dice = self._dice
         self._ssrc, self._timestamp = dice.getrandbits(32), dice.getrandbits(32)
         self._sequence = dice.getrandbits(16)
+        self._digits = DigitSender(packet_samples=FRAME)  # a key that was pressed goes with it
 
     def sent(self, until: float) -> list[tuple[float, bytes]]:
         """Return what it sends until then: time of arrival, datagram."""

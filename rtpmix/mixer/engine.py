@@ -5,12 +5,11 @@ own phase, each beat is the tick of one of them. At a beat a host
 
 1. hands over the commands that came (`submit`),
 2. fills `inbox` and calls `receive`, some times over,
-3. calls `tick` and sends what it returns,
-4. takes `events` and `blocks` away.
+3. calls `tick`, sends what it returns, and takes `events` and `blocks` away.
 
 Everything is arrays with one row a seat (`rows`), worked on by a fixed number of numpy calls a
-tick. There is no clock here: beat *k* is media sample ``k * 160 / phases``, and a host that runs
-late only runs late; one that has slept too long says so with `skip`.
+tick. There is no clock: beat *k* is media sample ``k * 160 / phases``, and a host that is late is
+late only; one that has slept too long says so with `skip`.
 """
 
 from __future__ import annotations
@@ -206,13 +205,27 @@ class Engine:
 
     def tick(self) -> Outbox:
         """Mix one frame of the phase whose turn it is; return what to send."""
-        beat, rows = self.beat, self.rows
+        beat, at = self.beat, self.sample
         phase = beat % self.phases
-        at = self.sample
         self._board.commit(phase, at)
         layout, is_new = self._board.layout(phase)
         if is_new:
             self._arrange(phase, layout)
+        if layout.rows.size or self._levels.busy:
+            outbox = self._mix_frame(layout, phase)
+        else:
+            outbox = self._packetiser.nothing(phase)
+            outbox.extra += self._wide_mix.collect()
+        self._board.finish(phase, at)
+        self._housekeeping(beat, outbox)
+        self._close_freed(outbox)
+        self._placing.step(beat, phase)
+        self.beat = beat + 1
+        return outbox
+
+    def _mix_frame(self, layout: Layout, phase: int) -> Outbox:
+        """Mix one frame of everybody in a phase; return what to send."""
+        beat, at, rows = self.beat, self.sample, self.rows
         spoken, present = self._listen(layout, beat, at)
         heard = self._mix(layout, spoken)
         if self._comfort_out.agreed and self._comfort_out.look(layout, heard):
@@ -225,19 +238,11 @@ class Engine:
         if self._comfort_out.agreed:
             busy = set(self._digits.saying)
             outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
-        if layout.wide.size:
-            outbox.extra += self._wide_mix.send(layout, spoken, heard, sent)
-        else:
-            outbox.extra += self._wide_mix.collect()
+        outbox.extra += self._wide_mix.send(layout, spoken, heard, sent)
         self._copies.take(layout, at, spoken, heard, codes, present, sent)
         legs = layout.rows[layout.legs]
         rows.timestamp_out[legs] += FRAME
         rows.ticked_at[legs] = beat
-        self._board.finish(phase, at)
-        self._housekeeping(beat, outbox)
-        self._close_freed(outbox)
-        self._placing.step(beat, phase)
-        self.beat = beat + 1
         return outbox
 
     def _listen(

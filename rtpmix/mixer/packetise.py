@@ -71,6 +71,12 @@ class Packetiser:
         outbox.extra.clear()
         return outbox
 
+    def nothing(self, phase: int) -> Outbox:
+        """Return the outbox of a phase in which nobody is."""
+        outbox = self._outboxes[phase]
+        outbox.extra.clear()
+        return outbox
+
     def one(
         self, row: int, *, payload_type: int, payload: bytes, timestamp: int, marker: bool
     ) -> bytes:

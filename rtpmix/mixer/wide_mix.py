@@ -155,6 +155,8 @@ class WideMix:
             Who gets this frame's audio.
         """
         packets = self.collect()
+        if not layout.wide.size:
+            return packets
         heard = self.mix(layout, spoken)
         for place in layout.wide[sent[layout.wide]].tolist():
             row = int(layout.rows[place])
