@@ -313,7 +313,8 @@ def _moves(facts: list[dict[str, Any]]) -> dict[int, deque[tuple[int, int]]]:
     found: dict[int, deque[tuple[int, int]]] = defaultdict(deque)
     for fact in facts:
         if fact["event"] == "moved":
-            found[int(fact["bridge"])].append((int(fact["sample"]), int(fact["last"])))
+            sample = int(fact["sample"])
+            found[int(fact["bridge"])].append((sample, sample - int(fact["after"])))
     return found
 
 

@@ -158,7 +158,8 @@ class Call:
                         self.writer.event(1, event.at, fact)
                     elif isinstance(event, BridgeMoved):
                         self.moves += 1
-                        moved = {"event": "moved", "bridge": 1, "last": event.last}
+                        after = event.at - event.last
+                        moved = {"event": "moved", "bridge": 1, "after": after}
                         self.writer.event(1, event.at, moved)
 
     def close(self, leg: int) -> None:
@@ -242,22 +243,29 @@ def test_comfort_noise_replays_bit_for_bit(tmp_path: Path) -> None:
     assert report.equal == 3 * 100
 
 
+@pytest.mark.parametrize("late", [0, 7])
 @pytest.mark.parametrize(("first", "places"), [(3, {}), (3, {AGENT: 3, COACH: 1})])
 def test_a_bridge_that_moves_to_another_phase_replays_bit_for_bit(
-    tmp_path: Path, first: int, places: dict[int, int]
+    tmp_path: Path, first: int, places: dict[int, int], late: int
 ) -> None:
-    """Towards an earlier tick and a later one, in the middle of ramps and of losses."""
+    """Towards an earlier tick and a later one, in the middle of ramps and of losses.
+
+    ``late``: the capture's samples do not count from where the mixer's do.
+    """
     call = Call(tmp_path / "a", 11)
+    call.run(late, loss=1.0)
     call.places = places
     for number in range(100, 100 + first):  # bridges that take the phases before
         call.engine.submit(SetMatrix(bridge=number, seats=(), gains=()))
     call.record()
     call.set("monitor")
     call.run(12)
-    while not call.moves and call.number < 200:
+    while not call.moves and call.number < late + 200:
         call.set(call.rng.choice(list(MODES)), ramp_ms=100)
         call.run(1, loss=0.05)
     call.run(60, loss=0.05)
+    call.set("monitor")
+    call.run(10)
     report = call.finish()
     assert call.moves == 1
     assert report.is_consistent, report.lines

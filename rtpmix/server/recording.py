@@ -115,7 +115,9 @@ class Recording:
 
     def moved(self, sample: int, bridge: int, last: int) -> None:
         """Note that a bridge was mixed at ``last``, then at ``sample``, then evenly."""
-        self._writer.event(self.number, sample, {"event": "moved", "bridge": bridge, "last": last})
+        # How much later, not when: samples of a capture count from its begin.
+        fact = {"event": "moved", "bridge": bridge, "after": sample - last}
+        self._writer.event(self.number, sample, fact)
 
     def fact(self, sample: int, fact: Fact, who: str) -> None:
         """Note what happened in the conversation."""

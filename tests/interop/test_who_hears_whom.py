@@ -51,7 +51,7 @@ POLICY = {
 }
 
 
-def check(mode: str, listener: str, heard: Samples, talkers: set[str], unheard_db: float) -> None:
+def check(mode: str, listener: str, heard: Samples, talkers: set[str]) -> None:
     """Hold what one party heard against the policy."""
     usual = {talker: usual_level_db(heard, frequency) for talker, frequency in TONES.items()}
     loudest = max(usual.values())
