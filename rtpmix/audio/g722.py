@@ -8,7 +8,7 @@ ITU-T G.722; RFC 3551 section 4.5.2
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ RATE_HZ = 16000
 Linear = NDArray[np.int16]
 
 
-@cache
+@lru_cache(maxsize=1)
 def is_available() -> bool:
     """Whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None

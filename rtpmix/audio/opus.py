@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import importlib.util
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ def _candidates() -> list[str]:
     return names
 
 
-@cache
+@lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | None:
     for name in _candidates():
         try:
