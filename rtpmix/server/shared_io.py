@@ -246,7 +246,6 @@ class SharedIO:
         rtp, rtcp, _ = known.names
         if known.row is None:
             return
-        self._departing.silence(known.row)
         if rtp is not None:
             self._departing.speak(known.row, known.port.rtp.fileno(), rtp)
             known.port.codes[mmsg.key_of(rtp)] = 2 * known.row

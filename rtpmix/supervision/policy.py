@@ -10,10 +10,10 @@ no sample of a closed talker can reach a listener, however loud.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import compress
-from operator import and_
+from operator import and_, attrgetter
 
 from ..errors import UsageError
 
@@ -77,19 +77,6 @@ class Party:
     fate: Fate | None = None
     to: frozenset[int] | None = None
     muted: bool = False
-
-    @property
-    def kind(self) -> Hashable:
-        """All that counts for who hears whom, but for the seat."""
-        return (
-            self.role.value,
-            self.mode and self.mode.value,
-            self.can_talk,
-            self.held,
-            self.fate and self.fate.value,
-            self.to,
-            self.muted,
-        )
 
     def __post_init__(self) -> None:
         if (self.mode is not None) != (self.role is Role.SUPERVISOR):
@@ -158,6 +145,10 @@ def _hears_other(listener: Party, talker: Party, modes: Collection[Mode]) -> boo
     return all(talker.role in AUDIBLE[mode][listener.role] for mode in modes)
 
 
+# All of a party but the seat; taken from the class, so that nothing that is added is left out.
+_kind = attrgetter(*(each.name for each in fields(Party) if each.name != "seat"))
+
+
 def _rows_of(parties: Sequence[Party], opens: Callable[[Party, Party], bool]) -> list[list[bool]]:
     """Return the pairs that are open, rows listen, columns talk; nobody hears themselves.
 
@@ -169,14 +160,15 @@ def _rows_of(parties: Sequence[Party], opens: Callable[[Party, Party], bool]) ->
     opens
         (listener, talker) -> whether that pair is open, for two different seats.
     """
-    kinds = [party.kind for party in parties]
+    numbers: dict[object, int] = {}
+    kinds = [numbers.setdefault(_kind(party), len(numbers)) for party in parties]
     addressed = [place for place, party in enumerate(parties) if party.to is not None]
-    rows: dict[object, list[bool]] = {}
+    rows: dict[int, list[bool]] = {}
     result: list[list[bool]] = []
     for place, (listener, kind) in enumerate(zip(parties, kinds, strict=True)):
         row = rows.get(kind)
         if row is None:
-            known: dict[object, bool] = {}
+            known: dict[int, bool] = {}
             for talker, other in zip(parties, kinds, strict=True):
                 if other not in known and talker is not listener:
                     known[other] = opens(listener, talker)
