@@ -20,12 +20,13 @@ from ..rtp.srtp import SrtpAuthenticationError, SrtpReplayError, StreamKeys
 from ..rtp.srtp_position import StreamPosition
 from ..rtp.stun import is_stun
 from .dtls import DtlsTerms, is_dtls
-from .dtls_stream import DtlsStream
+from .dtls_stream import DtlsPosition, DtlsStream
 from .media_io import Address, MediaIO
 from .srtp_stream import SecureCounts, SrtpStream
 
 Stream = SrtpStream | DtlsStream
-Secret = StreamKeys | DtlsTerms | StreamPosition
+Position = StreamPosition | DtlsPosition
+Secret = StreamKeys | DtlsTerms | Position
 
 
 class _Plan:
@@ -135,7 +136,7 @@ class SecureIO:
 
     def _begin(self, leg: int, keys: Secret) -> None:
         made: Stream
-        if isinstance(keys, DtlsTerms):
+        if isinstance(keys, DtlsTerms | DtlsPosition):
             made = self._shaking[leg] = DtlsStream(keys, self.counts)
         else:
             made = SrtpStream(keys)
@@ -144,7 +145,12 @@ class SecureIO:
         if row is not None:
             self._bind(made, row)
 
-    def position(self, leg: int, ssrc: int, following: int) -> StreamPosition | None:
+    def settled(self, leg: int) -> bool:
+        """Tell whether a leg may move now: no DTLS handshake of it is under way."""
+        stream = self._shaking.get(leg)
+        return stream is None or stream.settled
+
+    def position(self, leg: int, ssrc: int, following: int) -> Position | None:
         """Return how far a leg's keys are used, for another to go on; None: it can't.
 
         Parameters
@@ -153,7 +159,7 @@ class SecureIO:
             Of the RTP packet that would be next. Nothing may be sent or heard afterwards.
         """
         stream = self._legs.get(leg)
-        if not isinstance(stream, SrtpStream):
+        if stream is None:
             return None
         try:
             return stream.position(ssrc, following)

@@ -27,6 +27,7 @@ class Wire:
         self.calls: list[tuple[object, ...]] = []
         self.sent: list[tuple[int, bytes]] = []
         self.arriving: dict[int, deque[bytes]] = {}
+        self.extra: list[tuple[int, bytes, bool]] = []
         self.fails: list[int] = []
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
@@ -54,6 +55,7 @@ class Wire:
     def send(self, outbox: Outbox) -> list[int]:
         pairs = zip(outbox.rows, outbox.views, strict=True)
         self.sent += [(row, bytes(view)) for row, view in pairs]
+        self.extra += outbox.extra
         return self.fails
 
 
