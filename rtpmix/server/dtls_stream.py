@@ -23,6 +23,7 @@ from .media_io import Address
 from .srtp_stream import SecureCounts, SrtpStream
 
 MAX_CHECKS = 8  # answered in one beat
+MAX_HELD = 8  # of the peer's datagrams, for where the stream goes
 POLL = 20  # beats between looks at OpenSSL's clock
 ANEW = 100  # beats between two handshakes that a peer begins: each costs a signature
 _ASKS_AGAIN = (20, 22)  # change_cipher_spec, handshake: the records of a last flight
@@ -38,11 +39,14 @@ class DtlsPosition:
         The keys and how far they are used; None: the handshake begins there, or begins anew.
     farewell
         Our last datagrams of the handshake that made them.
+    heard
+        The peer's datagrams that came while the stream was on its way.
     """
 
     terms: DtlsTerms
     srtp: StreamPosition | None
     farewell: tuple[bytes, ...] = field(default=(), repr=False)
+    heard: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 class DtlsStream:
@@ -59,12 +63,15 @@ class DtlsStream:
         self._handshake: Handshake | None = None  # None: it was made in another process
         self._farewell: tuple[bytes, ...] = ()
         self._fresh: Handshake | None = None  # begun anew by the peer, not proved yet
+        self._held: list[bytes] | None = None
         self._beats = 0
         self._began = 0
         if isinstance(at, DtlsPosition) and at.srtp is not None:
             self.cipher, self._farewell = SrtpStream(at.srtp), at.farewell
         else:
             self._handshake = Handshake(self.terms)
+        for datagram in at.heard if isinstance(at, DtlsPosition) else ():
+            self.receive(datagram)
 
     def change(self, terms: DtlsTerms) -> None:
         """Take new terms: another certificate or another role is another association."""
@@ -80,6 +87,10 @@ class DtlsStream:
             return False
         return first is None or first.keys is not None or first.failed or not first.begun
 
+    def hold(self) -> None:
+        """Begin nothing more: the stream is about to leave."""
+        self._held = []
+
     def position(self, ssrc: int, following: int) -> DtlsPosition:
         """Return what another stream goes on with; see `SrtpStream.position`.
 
@@ -88,14 +99,19 @@ class DtlsStream:
         SrtpError
             How far the keys are used is not to be found.
         """
+        held = tuple(self._held or ())
         if self.cipher is None:
-            return DtlsPosition(self.terms, None)
+            return DtlsPosition(self.terms, None, heard=held)
         made = self._handshake
         farewell = self._farewell if made is None else made.farewell
-        return DtlsPosition(self.terms, self.cipher.position(ssrc, following), farewell)
+        return DtlsPosition(self.terms, self.cipher.position(ssrc, following), farewell, held)
 
     def receive(self, datagram: bytes) -> None:
         """Take a DTLS datagram of the peer's."""
+        if self._held is not None:
+            if len(self._held) < MAX_HELD:
+                self._held.append(datagram)
+            return
         first = self._handshake
         over = first is None or first.failed or first.keys is not None
         begins = over and not self.terms.is_client and is_client_hello(datagram)

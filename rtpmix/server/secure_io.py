@@ -150,6 +150,12 @@ class SecureIO:
         stream = self._shaking.get(leg)
         return stream is None or stream.settled
 
+    def hold(self, leg: int) -> None:
+        """Begin no handshake of a leg any more: it is about to leave, see `position`."""
+        stream = self._shaking.get(leg)
+        if stream is not None:
+            stream.hold()
+
     def position(self, leg: int, ssrc: int, following: int) -> Position | None:
         """Return how far a leg's keys are used, for another to go on; None: it can't.
 

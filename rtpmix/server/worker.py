@@ -259,6 +259,8 @@ class WorkerLoop(MediaLoop):
             wait = HANDSHAKE_FRAMES * self.engine.phases
             self._parting[item.leg] = self.beats + wait
             return
+        if isinstance(item, PartLeg):
+            self.secured.hold(item.leg)
         super()._do(item)
 
     def _let_part(self) -> None:
@@ -266,6 +268,7 @@ class WorkerLoop(MediaLoop):
             if self.secured.settled(leg):
                 self.submit(PartLeg(leg))
             elif self.beats >= last:
+                self.secured.hold(leg)
                 self.engine.submit(PartLeg(leg))  # its handshake begins anew where it goes
             else:
                 continue

@@ -47,6 +47,7 @@ class Wire:
         self.calls.append(("release", leg))
 
     def receive(self, inbox: Inbox) -> int:
+        inbox.count = 0  # whatever became of what was there
         for row, waiting in self.arriving.items():
             if waiting:
                 inbox.put(row, waiting.popleft())

@@ -8,7 +8,8 @@ from rtpmix.mixer.commands import LegParted, MixerEvent, PartLeg
 from rtpmix.mixer.engine import Engine
 from rtpmix.server import worker_messages as say
 from rtpmix.server.dtls import DtlsTerms, Handshake
-from rtpmix.server.dtls_stream import DtlsPosition
+from rtpmix.server.dtls_stream import DtlsPosition, DtlsStream
+from rtpmix.server.srtp_stream import SecureCounts
 from rtpmix.server.worker import HANDSHAKE_FRAMES, WorkerLoop
 from tests.server.test_dtls import named
 from tests.server.test_dtls_stream import OURS, PEERS, TERMS
@@ -74,6 +75,26 @@ def test_a_leg_whose_handshake_leads_nowhere_parts_without_it() -> None:
     assert not parted(worker.beats(wait - 1, talking=False))
     assert parted(worker.beats(5 * worker.loop.engine.phases, talking=False))
     assert worker.carried[0].position == DtlsPosition(TERMS, None)
+
+
+def test_a_handshake_that_begins_while_a_leg_parts_goes_on_where_it_goes() -> None:
+    worker = Worker()
+    worker.loop.submit(PartLeg(1))
+    worker.beats(1, talking=False)
+    hello = worker.peer.datagrams()
+    worker.wire.arriving[0].extend(hello)
+    assert parted(worker.beats(5 * worker.loop.engine.phases, talking=False))
+    assert not worker.wire.extra
+    (told,) = worker.carried
+    assert told.position == DtlsPosition(TERMS, None, heard=tuple(hello))
+    there = DtlsStream(told.position, SecureCounts())  # type: ignore[arg-type]
+    for _ in range(5):
+        for datagram in there.beat():
+            worker.peer.receive(datagram)
+        for datagram in worker.peer.datagrams():
+            there.receive(datagram)
+    assert worker.peer.keys is not None
+    assert there.cipher is not None
 
 
 def test_a_leg_that_has_no_handshake_under_way_parts_at_once() -> None:
