@@ -80,7 +80,6 @@ def test_a_leg_whose_handshake_leads_nowhere_parts_without_it() -> None:
 def test_a_handshake_that_begins_while_a_leg_parts_goes_on_where_it_goes() -> None:
     worker = Worker()
     worker.loop.submit(PartLeg(1))
-    worker.beats(1, talking=False)
     hello = worker.peer.datagrams()
     worker.wire.arriving[0].extend(hello)
     assert parted(worker.beats(5 * worker.loop.engine.phases, talking=False))
