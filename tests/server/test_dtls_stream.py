@@ -52,8 +52,11 @@ class Call:
         assert cipher is not None
         packet = rtp(number)
         sealed = SrtpSession.sender(keys.ours).protect(packet)
-        assert cipher.unprotect_rtp(sealed) == packet
-        assert SrtpSession.receiver(keys.theirs).unprotect(cipher.protect_rtp(packet)) == packet
+        assert cipher.unprotect(sealed, rtcp=False) == packet
+        assert (
+            SrtpSession.receiver(keys.theirs).unprotect(cipher.protect(packet, rtcp=False))
+            == packet
+        )
 
 
 def rtp(number: int) -> bytes:
