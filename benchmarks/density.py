@@ -128,6 +128,7 @@ def is_held(figures: dict[str, Any]) -> bool:
     return bool(
         figures["legs_up"] == figures["legs"]
         and not figures["dropped_by_server"]
+        and not figures.get("not_authentic")
         and figures["packets_missing_pct"] < MISSING_PCT
         and figures["audio_missing_pct"] < MISSING_PCT
         and figures["p99_ms"] < P99_MS
@@ -142,5 +143,16 @@ def describe(figures: dict[str, Any]) -> str:
         f"{seen['audio_missing_pct']} % of audio, p99 {seen['p99_ms']} ms; server "
         f"{seen['server_cpu_pct']} % (waited {seen['server_waited_pct']} %), generator "
         f"{seen['generator_cpu_pct']} % (late {seen['generator_late_p99_ms']} ms)"
+        f"{described_secrecy(seen)}"
         f"{'' if is_held(seen) else ' - not held'}"
+    )
+
+
+def described_secrecy(figures: dict[str, Any]) -> str:
+    """Return how much of what came back encrypted was decrypted and checked."""
+    if "decrypted_pct" not in figures:
+        return ""
+    return (
+        f"; {figures['decrypted_pct']} % of packets decrypted, "
+        f"{figures['not_authentic']} not authentic"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import SrtpError
 from ..rtp.srtp import (
     MasterKey,
     SrtpAuthenticationError,
@@ -35,6 +36,15 @@ class SecureCounts:
     handshakes: int = 0  # of DTLS, that led to keys
     handshakes_failed: int = 0  # another certificate than signalling named, or nothing in common
 
+    def refuse(self, error: SrtpError) -> None:
+        """Count a packet that did not pass."""
+        if isinstance(error, SrtpReplayError):
+            self.replayed += 1
+        elif isinstance(error, SrtpAuthenticationError):
+            self.forged += 1
+        else:
+            self.malformed += 1
+
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -47,34 +57,34 @@ class SrtpStream:
     ----------
     row
         The engine's, once it is known.
-    protect_rtp
-        Encrypts one RTP packet; another one after `change`.
+    sender
+        Protects what we send; another one after `change`.
+    heard
+        The header of the last RTP packet that passed, b"" for none: it says how far we are.
     """
 
     __slots__ = (
         "_floor",
         "_former",
-        "_heard",
         "_keys",
         "_receiver",
         "_report_heard",
         "_reports_sent",
-        "_sender",
-        "protect_rtp",
+        "heard",
         "row",
+        "sender",
     )
 
     def __init__(self, keys: StreamKeys | StreamPosition) -> None:
         self.row: int | None = None
         at = keys if isinstance(keys, StreamPosition) else StreamPosition(keys, None, None)
         self._keys = at.keys
-        self._sender = sender_at(at.keys.ours, at.sent, at.reports_sent)
+        self.sender = sender_at(at.keys.ours, at.sent, at.reports_sent)
         self._receiver = receiver_at(at.keys.theirs, at.heard)
         self._former: SrtpSession | None = None
-        self._heard = _header(at.heard)  # of the last packet that passed: it says how far we are
+        self.heard = _header(at.heard)
         self._reports_sent = at.reports_sent
         self._report_heard = self._floor = at.report_heard
-        self.protect_rtp = self._sender.protect
 
     def position(self, ssrc: int, following: int) -> StreamPosition:
         """Return how far the keys were used; the stream is of no use afterwards.
@@ -90,13 +100,13 @@ class SrtpStream:
             It is not to be found.
         """
         heard = None
-        if self._heard:
-            theirs = int.from_bytes(self._heard[8:12], "big")
-            number = int.from_bytes(self._heard[2:4], "big")
+        if self.heard:
+            theirs = int.from_bytes(self.heard[8:12], "big")
+            number = int.from_bytes(self.heard[2:4], "big")
             heard = theirs, receiver_index(self._receiver, self._keys.theirs, theirs, number)
         return StreamPosition(
             self._keys,
-            (ssrc, sender_index(self._sender, self._keys.ours, ssrc, following)),
+            (ssrc, sender_index(self.sender, self._keys.ours, ssrc, following)),
             heard,
             self._reports_sent,
             self._report_heard,
@@ -105,14 +115,13 @@ class SrtpStream:
     def change(self, keys: StreamKeys) -> None:
         """Take new keys; a direction whose key stays goes on as it was, counters and all."""
         if not _same(keys.ours, self._keys.ours):
-            self._sender = SrtpSession.sender(keys.ours)
+            self.sender = SrtpSession.sender(keys.ours)
             self._reports_sent = 0
-            self.protect_rtp = self._sender.protect
         if not _same(keys.theirs, self._keys.theirs):
             # Packets under the old key are on their way until the first one under the new.
             self._former = self._receiver
             self._receiver = SrtpSession.receiver(keys.theirs)
-            self._heard = b""
+            self.heard = b""
             self._report_heard = self._floor = None
         self._keys = keys
 
@@ -120,20 +129,18 @@ class SrtpStream:
         """Encrypt a packet; SrtpError or UsageError when it can't be."""
         if rtcp:
             self._reports_sent += 1
-            return self._sender.protect_rtcp(packet)
-        return self._sender.protect(packet)
+            return self.sender.protect_rtcp(packet)
+        return self.sender.protect(packet)
 
     @property
     def growth(self) -> int:
         """Octets by which an RTP packet grows (no MKI)."""
         return self._keys.ours.suite.rtp_tag_length
 
-    def unprotect_rtp(self, packet: bytes) -> bytes:
-        """Check and decrypt an RTP packet; SrtpError when it does not pass."""
-        if self._former is None:
-            self._heard = plain = self._receiver.unprotect(packet)
-            return plain
-        return self.unprotect(packet, rtcp=False)
+    @property
+    def receiver(self) -> SrtpSession | None:
+        """Unprotects RTP by itself; None while packets under an old key may still come."""
+        return self._receiver if self._former is None else None
 
     def unprotect(self, packet: bytes, *, rtcp: bool) -> bytes:
         """Check and decrypt a packet; SrtpError when it does not pass."""
@@ -147,7 +154,7 @@ class SrtpStream:
         if rtcp:
             self._note_report(packet)
         else:
-            self._heard = plain
+            self.heard = plain[:12]
         return plain
 
     def _note_report(self, packet: bytes) -> None:
