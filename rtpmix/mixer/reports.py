@@ -47,8 +47,8 @@ INTERVAL_S = 5.0
 CLOCK_HZ = 8000
 DEAF_REPORTS = 2  # reports in a row that saw nothing new of ours: the peer does not hear us
 DEAF_PACKETS = 50  # that we sent meanwhile
-# Octets of RTCP that are read of one leg. Its share of a call is some 400 a second (RFC 3550 section
-# 6.2), but a datagram of 500 small packets takes as long to read as hundreds of RTP packets.
+# Octets of RTCP that are read of one leg. Its share of a call is some 400 a second (RFC 3550
+# section 6.2), but a datagram of 500 small packets takes as long to read as hundreds of RTP ones.
 BUDGET_A_S, BUDGET = 4000, 8000
 
 
