@@ -21,12 +21,13 @@ from ..rtp.srtp_batch import LONGEST, Boxes, Ciphers, refusal
 from ..rtp.srtp_position import StreamPosition
 from ..rtp.stun import is_stun
 from .dtls import DtlsTerms, is_dtls
-from .dtls_stream import DtlsStream
+from .dtls_stream import DtlsPosition, DtlsStream
 from .media_io import Address, MediaIO
 from .secure_plan import HeardHeaders, SecurePlan, Stream
 from .srtp_stream import SecureCounts, SrtpStream
 
-Secret = StreamKeys | DtlsTerms | StreamPosition
+Position = StreamPosition | DtlsPosition
+Secret = StreamKeys | DtlsTerms | Position
 _REPORTS = 192, 223  # second octets of RTCP (RFC 5761 section 4), as `is_rtcp` tells it
 
 
@@ -91,7 +92,7 @@ class SecureIO:
 
     def _begin(self, leg: int, keys: Secret) -> None:
         made: Stream
-        if isinstance(keys, DtlsTerms):
+        if isinstance(keys, DtlsTerms | DtlsPosition):
             made = self._shaking[leg] = DtlsStream(keys, self.counts)
         else:
             made = SrtpStream(keys)
@@ -100,7 +101,18 @@ class SecureIO:
         if row is not None:
             self._bind(made, row)
 
-    def position(self, leg: int, ssrc: int, following: int) -> StreamPosition | None:
+    def settled(self, leg: int) -> bool:
+        """Tell whether a leg may move now: no DTLS handshake of it is under way."""
+        stream = self._shaking.get(leg)
+        return stream is None or stream.settled
+
+    def hold(self, leg: int) -> None:
+        """Begin no handshake of a leg any more: it is about to leave, see `position`."""
+        stream = self._shaking.get(leg)
+        if stream is not None:
+            stream.hold()
+
+    def position(self, leg: int, ssrc: int, following: int) -> Position | None:
         """Return how far a leg's keys are used, for another to go on; None: it can't.
 
         Parameters
@@ -109,7 +121,7 @@ class SecureIO:
             Of the RTP packet that would be next. Nothing may be sent or heard afterwards.
         """
         stream = self._legs.get(leg)
-        if not isinstance(stream, SrtpStream):
+        if stream is None:
             return None
         self._recall(stream)
         try:

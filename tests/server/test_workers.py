@@ -52,10 +52,12 @@ class Office:
         tmp_path: Path,
         legs_per_port: int = 1,
         encryption: rtpmix.Encryption = rtpmix.Encryption.FORBIDDEN,
+        dtls: bool = False,
     ) -> None:
         asked = config(tmp_path, legs_per_port=legs_per_port)
         self.server = rtpmix.Server(asked, workers=2)
         self.encryption = encryption  # of the customers
+        self.dtls = dtls
         self.tmp_path = tmp_path
         self.bridges: list[rtpmix.Bridge] = []
         self.agents = [TonePhone(f"agent{n}", frequency=1000.0 + 200 * n) for n in range(2)]
@@ -78,7 +80,10 @@ class Office:
         for number in range(2):
             await self.agents[number].open()
             phone = TonePhone(
-                f"customer{number}", frequency=440.0 + 200 * number, encryption=self.encryption
+                f"customer{number}",
+                frequency=440.0 + 200 * number,
+                encryption=self.encryption,
+                dtls=self.dtls,
             )
             await phone.open()
             self.customers.append(phone)
@@ -142,14 +147,18 @@ async def test_a_supervisor_from_another_worker_moves_and_whispers(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("legs_per_port", "encryption"),
-    [(1, rtpmix.Encryption.FORBIDDEN), (4, rtpmix.Encryption.REQUIRED)],
+    ("legs_per_port", "encryption", "dtls"),
+    [
+        (1, rtpmix.Encryption.FORBIDDEN, False),
+        (4, rtpmix.Encryption.REQUIRED, False),
+        (1, rtpmix.Encryption.REQUIRED, True),
+    ],
 )
 async def test_kill_minus_9_ends_the_calls_of_one_worker_with_bye_and_sealed_captures(
-    tmp_path: Path, legs_per_port: int, encryption: rtpmix.Encryption
+    tmp_path: Path, legs_per_port: int, encryption: rtpmix.Encryption, dtls: bool
 ) -> None:
-    """With sockets for each leg, and with shared ports and customers whose media has keys."""
-    async with Office(tmp_path, legs_per_port, encryption) as office:
+    """With sockets for each leg, with shared ports and keys by SDES, and with keys by DTLS."""
+    async with Office(tmp_path, legs_per_port, encryption, dtls) as office:
         for number in range(2):
             await office.talk(number)
         customers = [bridge.legs[0] for bridge in office.bridges]
@@ -204,7 +213,7 @@ def test_workers_and_a_media_host_are_one_too_many(tmp_path: Path) -> None:
 async def test_encrypted_legs_come_together_with_others_in_one_bridge(
     tmp_path: Path, way: str
 ) -> None:
-    """With SDES they follow the bridge, ciphers and all; to those with DTLS the bridge goes."""
+    """They follow the bridge, ciphers and all, and back again."""
     asked = replace(config(tmp_path), encryption=rtpmix.Encryption.OPTIONAL, key_exchange=(way,))
     required = rtpmix.Encryption.REQUIRED
     ann, bob = TonePhone("ann", frequency=1000.0), TonePhone("bob", frequency=1300.0)
@@ -224,7 +233,7 @@ async def test_encrypted_legs_come_together_with_others_in_one_bridge(
         secured = [await server.invite(phone.uri, encryption=required) for phone in (eve, zoe)]
         await until(lambda: carried() == [2, 2], server)
         await plain.add(*secured)
-        assert carried() == ([4, 0] if way == "dtls" else [0, 4])
+        assert carried() == [0, 4]
         phones = [ann, bob, eve, zoe]
         await until(
             lambda: all(
@@ -234,7 +243,26 @@ async def test_encrypted_legs_come_together_with_others_in_one_bridge(
         )
         await music.stop()
         await until(lambda: server.snapshot()["media"]["srtp"]["unprotected"] > 0, server)
+        # One of them goes to a bridge of the other worker, where its keys have been before.
+        third = TonePhone("ida", frequency=2200.0)
+        async with third:
+            elsewhere = await server.bridge(await server.invite(third.uri, encryption=forbidden))
+            await until(lambda: carried() == [1, 4], server)
+            await plain.remove(secured[0])
+            await elsewhere.add(secured[0])
+            assert carried() == [2, 3]
+            both = [eve, third]
+            tones = [phone.frequency for phone in (*phones, third)]
+            await until(
+                lambda: all(
+                    one.hears(*tones) == {other.frequency} for one, other in (both, reversed(both))
+                ),
+                server,
+            )
         assert server.snapshot()["media"]["srtp"]["forged"] == 0
+        assert server.snapshot()["media"]["srtp"].get("handshakes", 0) == (
+            2 if way == "dtls" else 0
+        )
 
 
 async def test_callers_share_ports_in_two_workers_and_a_supervisor_comes_from_the_other(
