@@ -34,7 +34,8 @@ from .switchboard import Switchboard
 FIRST_LOOK_MS = 500  # after a bridge was made, or was last not ready: two windows of the playout
 LOOK_MS = 2000  # from one look at a bridge to the next
 MOVE_FRAMES = 8  # moves are done together: each makes the lists of what is mixed and sent anew
-REST_MS = 10_000  # after a move, and after one that was not worth it
+FIRST_REST_MS = 1000  # after the first move since somebody came or went; twice as long after the next
+MAX_REST_MS = 16_000
 CROWDED = 1.25  # times the average number of legs: such a phase takes no more
 SPARE = 12  # legs that a phase may have beyond that
 
@@ -54,6 +55,7 @@ class Placing:
         self._turn: deque[int] = deque()  # bridge numbers
         self._rests: dict[int, int] = {}  # bridge -> beat until which it is left alone
         self._sizes: dict[int, int] = {}  # bridge -> seats with a say, when last looked at
+        self._tired: dict[int, int] = {}  # bridge -> moves since then
         self._loads: dict[int, tuple[int, int]] = {}  # bridge -> phase, legs that count
         self._load = [0] * self.phases  # legs that count, by phase
         # By the phase after whose tick it is done: bridge -> phase to go to, beats to shift.
@@ -102,8 +104,10 @@ class Placing:
                 continue
             turn.append(number)
             size = len(bridge.seats) - len(bridge.untimed)
-            if beat >= self._rests[number] or size != self._sizes.get(number):
-                self._sizes[number] = size
+            if size != self._sizes.get(number):
+                self._sizes[number], self._tired[number] = size, 0
+                self._look(bridge, beat)
+            elif beat >= self._rests[number]:
                 self._look(bridge, beat)
 
     def _look(self, bridge: Bridge, beat: int) -> None:
@@ -124,7 +128,9 @@ class Placing:
         best = int(np.argmin(costs))
         if costs[bridge.phase] - costs[best] < 2:
             return
-        self._rests[number] = beat + self._playout.beats(REST_MS)
+        rest = min(FIRST_REST_MS << self._tired[number], MAX_REST_MS)
+        self._tired[number] = min(self._tired[number] + 1, 8)
+        self._rests[number] = beat + self._playout.beats(rest)
         self._count_load(number, best, legs)
         earlier = (bridge.phase - best) % self.phases
         if self._least_wait(bridge) >= earlier:
@@ -193,6 +199,8 @@ class Placing:
         needed = self._playout.needed(rows, held.latest[rows])
         # In its first window a leg has no second highest transit.
         needed = np.where(held.windows[rows] == 0, held.latest[rows], needed)
+        # Packets that come about when a beat begins are now in it, now in the next.
+        needed += np.maximum(held.transits[rows].max(axis=1), held.latest[rows]) > needed
         known = (needed > -NEVER) & (held.origin[rows] < NEVER)
         return np.where(known, needed + held.lead[rows], -NEVER)
 
@@ -217,3 +225,4 @@ class Placing:
         self._load[phase] -= legs
         self._rests.pop(number, None)
         self._sizes.pop(number, None)
+        self._tired.pop(number, None)
