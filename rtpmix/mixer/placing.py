@@ -7,7 +7,8 @@ needs is known from the playout buffer, jitter included: the *transit* of its sl
 
 The cost of a phase is what its legs wait together, and once more what the longest waits. A bridge
 is placed when it is made, by the legs that talk already, and looked at again every few seconds. It
-moves when that saves two beats of this, and then rests.
+moves when that saves two beats of this; the playout buffer remembers what a leg needs for eight
+seconds, so that is not often.
 
 A move shifts the times at which frames are sent, by less than a ptime and once; no frame is lost,
 said twice or changed. Towards an *earlier* tick that is so if every leg's packet is there by then;
@@ -34,8 +35,6 @@ from .switchboard import Switchboard
 FIRST_LOOK_MS = 500  # after a bridge was made, or was last not ready: two windows of the playout
 LOOK_MS = 2000  # from one look at a bridge to the next
 MOVE_FRAMES = 8  # moves are done together: each makes the lists of what is mixed and sent anew
-FIRST_REST_MS = 1000  # after the first move since somebody came or went; twice as long after the next
-MAX_REST_MS = 16_000
 CROWDED = 1.25  # times the average number of legs: such a phase takes no more
 SPARE = 12  # legs that a phase may have beyond that
 
@@ -55,7 +54,6 @@ class Placing:
         self._turn: deque[int] = deque()  # bridge numbers
         self._rests: dict[int, int] = {}  # bridge -> beat until which it is left alone
         self._sizes: dict[int, int] = {}  # bridge -> seats with a say, when last looked at
-        self._tired: dict[int, int] = {}  # bridge -> moves since then
         self._loads: dict[int, tuple[int, int]] = {}  # bridge -> phase, legs that count
         self._load = [0] * self.phases  # legs that count, by phase
         # By the phase after whose tick it is done: bridge -> phase to go to, beats to shift.
@@ -104,10 +102,8 @@ class Placing:
                 continue
             turn.append(number)
             size = len(bridge.seats) - len(bridge.untimed)
-            if size != self._sizes.get(number):
-                self._sizes[number], self._tired[number] = size, 0
-                self._look(bridge, beat)
-            elif beat >= self._rests[number]:
+            if beat >= self._rests[number] or size != self._sizes.get(number):
+                self._sizes[number] = size
                 self._look(bridge, beat)
 
     def _look(self, bridge: Bridge, beat: int) -> None:
@@ -128,9 +124,6 @@ class Placing:
         best = int(np.argmin(costs))
         if costs[bridge.phase] - costs[best] < 2:
             return
-        rest = min(FIRST_REST_MS << self._tired[number], MAX_REST_MS)
-        self._tired[number] = min(self._tired[number] + 1, 8)
-        self._rests[number] = beat + self._playout.beats(rest)
         self._count_load(number, best, legs)
         earlier = (bridge.phase - best) % self.phases
         if self._least_wait(bridge) >= earlier:
@@ -225,4 +218,3 @@ class Placing:
         self._load[phase] -= legs
         self._rests.pop(number, None)
         self._sizes.pop(number, None)
-        self._tired.pop(number, None)
