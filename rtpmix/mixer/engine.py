@@ -240,8 +240,7 @@ class Engine:
             outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
         outbox.extra += self._wide_mix.send(layout, spoken, heard, sent)
         self._copies.take(layout, at, spoken, heard, codes, present, sent)
-        legs = layout.rows[layout.legs]
-        rows.timestamp_out[legs] += FRAME
+        rows.timestamp_out[legs := layout.rows[layout.legs]] += FRAME
         rows.ticked_at[legs] = beat
         return outbox
 
@@ -378,8 +377,7 @@ class Engine:
 
     def leg_stats(self, leg: int) -> LegStats | None:
         """Return a leg's counters; None when it isn't open."""
-        row = self.row_of(leg)
-        return None if row is None else self._stats(row)
+        return None if (row := self.row_of(leg)) is None else self._stats(row)
 
     def leg_counts(self, legs: Iterable[int]) -> figures.LegCounts:
         """Return the counters of those legs that are open, for others to make sense of."""
