@@ -169,6 +169,7 @@ class Recorders:
         self._board = board
         self._writer: RecordingWriter | None = None
         self._recipients: Recipients | None = None
+        self._loading = asyncio.Lock()
         self._open: dict[int, Recording] = {}
 
     @property
@@ -189,9 +190,10 @@ class Recorders:
         board, number = self._board, self._board.next_seat()
         if self._writer is None:
             self._writer = self._make_writer()
-        if self._recipients is None:
-            key = Path(board.config.recording_key or DEFAULT_KEY)
-            self._recipients = await board.off_loop(lambda: load_or_make_key(key.expanduser()))
+        async with self._loading:  # recordings that begin together must not make a key each
+            if self._recipients is None:
+                key = Path(board.config.recording_key or DEFAULT_KEY)
+                self._recipients = await board.off_loop(lambda: load_or_make_key(key.expanduser()))
         writer, recipients = self._writer, self._recipients
         writer.place(number, bridge.number)
 

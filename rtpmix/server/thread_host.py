@@ -13,7 +13,8 @@ Some settings of the process are changed while a host runs, and put back by `sto
 * The interpreter's switch interval goes from 5 ms to 0.1 ms, for that is how long the event loop
   may keep the interpreter from a media thread that is due. While a beat is on it is 20 ms: a beat
   that is interrupted takes twice as long, and the event loop gains nothing by it. It has what is
-  left between beats, and half a millisecond when they are late.
+  left between beats, and half a millisecond when they are late. Threads with long work step aside
+  by themselves (`beat_gate`).
 * What exists when the host starts is frozen (`gc.freeze`): a full garbage collection stops every
   thread for as long as it takes to look at all objects.
 * No garbage collection begins within a beat (`gc.disable`), and collections become rarer. A call's
@@ -40,6 +41,7 @@ from ..errors import UsageError
 from ..mixer.commands import MixerEvent
 from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.rows import FRAME
+from .beat_gate import begin_beat, end_beat
 from .coding import CodingThreads
 from .engine_host import EngineHost
 from .media_loop import OnEvent
@@ -173,6 +175,7 @@ class ThreadHost(EngineHost):
             if self._collects:
                 gc.disable()
             events: list[MixerEvent] = []
+            begin_beat()
             try:
                 events = media.beat()
             except Exception:
@@ -180,6 +183,8 @@ class ThreadHost(EngineHost):
                 _log.exception("a beat of the media thread failed")
                 media.failed_beats += 1
                 engine.skip(1)
+            finally:
+                end_beat()
             if self._collects:
                 gc.enable()
             sys.setswitchinterval(SWITCH_INTERVAL_S)
