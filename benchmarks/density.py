@@ -3,6 +3,9 @@
 A number of legs is held when fewer than 0.1 % of packets and of audio frames are missing and the
 99th percentile of added latency is below 40 ms.  The search doubles or halves its step between a
 number that was held and one that was not; every trial has a fresh server.
+
+With ``--record`` every leg is recorded as well, what it says and what it hears, and after each
+trial the files are verified: a number is held when no frame of them is missing.
 """
 
 from __future__ import annotations
@@ -10,18 +13,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks import floor
 from benchmarks.generator import Load, generate
 from benchmarks.processes import SERVER_CORE, ServerProcess, memory_kb, pin
+from benchmarks.recordings import judge
 from benchmarks.result import Result
 from benchmarks.rooms import PER_ROOM
 from rtpmix.rtp.srtp import SUITES
 
 Figures = dict[str, Any]
 
+_FAULTS_OF_FILES = ("captures_not_sealed", "frames_missing_in_files", "frames_declared_lost")
 MISSING_PCT = 0.1
 P99_MS = 40.0
 
@@ -42,6 +49,7 @@ def run(arguments: list[str]) -> Result:
         details={
             "legs_per_port": options.legs_per_port,
             "suite": options.suite or "none",
+            "recorded": options.record,
             "criterion": f"<{MISSING_PCT}% missing, p99<{P99_MS:g} ms",
             "held": best,
             "not_held": broken,
@@ -105,11 +113,28 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suite", default="", choices=("", *SUITES), help="encrypt every leg (SRTP, SDES)"
     )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="record every leg on disk, and read the files back",
+    )
 
 
 def trial(legs: int, options: argparse.Namespace) -> dict[str, Any]:
     """Load a fresh server with so many legs; return the figures."""
-    with ServerProcess(legs_per_port=options.legs_per_port) as server:
+    if not options.record:
+        figures = _load(legs, options, None)
+    else:
+        with tempfile.TemporaryDirectory(prefix="density-") as name:
+            directory = Path(name)
+            figures = _load(legs, options, directory)
+            figures |= judge(directory, legs, int(50 * options.seconds))
+    print(f"density: {legs} legs: {describe(figures)}", file=sys.stderr)
+    return figures
+
+
+def _load(legs: int, options: argparse.Namespace, record: Path | None) -> dict[str, Any]:
+    with ServerProcess(legs_per_port=options.legs_per_port, record=record) as server:
         load = Load(
             server=server.sip,
             legs=legs,
@@ -119,7 +144,6 @@ def trial(legs: int, options: argparse.Namespace) -> dict[str, Any]:
         )
         figures = generate(load)
         figures["memory_mb"] = memory_kb(server.pid) // 1024
-    print(f"density: {legs} legs: {describe(figures)}", file=sys.stderr)
     return figures
 
 
@@ -128,6 +152,8 @@ def is_held(figures: dict[str, Any]) -> bool:
     return bool(
         figures["legs_up"] == figures["legs"]
         and not figures["dropped_by_server"]
+        and not figures.get("not_authentic")
+        and not any(figures.get(name) for name in _FAULTS_OF_FILES)
         and figures["packets_missing_pct"] < MISSING_PCT
         and figures["audio_missing_pct"] < MISSING_PCT
         and figures["p99_ms"] < P99_MS
@@ -142,5 +168,28 @@ def describe(figures: dict[str, Any]) -> str:
         f"{seen['audio_missing_pct']} % of audio, p99 {seen['p99_ms']} ms; server "
         f"{seen['server_cpu_pct']} % (waited {seen['server_waited_pct']} %), generator "
         f"{seen['generator_cpu_pct']} % (late {seen['generator_late_p99_ms']} ms)"
+        f"{described_secrecy(seen)}{described_files(seen)}"
         f"{'' if is_held(seen) else ' - not held'}"
+    )
+
+
+def described_secrecy(figures: dict[str, Any]) -> str:
+    """Return how much of what came back encrypted was decrypted and checked."""
+    if "decrypted_pct" not in figures:
+        return ""
+    return (
+        f"; {figures['decrypted_pct']} % of packets decrypted, "
+        f"{figures['not_authentic']} not authentic"
+    )
+
+
+def described_files(figures: dict[str, Any]) -> str:
+    """Return what is in the files, where legs were recorded."""
+    if "tracks" not in figures:
+        return ""
+    return (
+        f"; {figures['tracks']} tracks of {figures['captures']} captures, "
+        f"{figures['frames_in_files']} frames, {figures['frames_missing_in_files']} missing, "
+        f"{figures['frames_declared_lost']} declared lost, "
+        f"{figures['captures_not_sealed']} captures not sealed"
     )

@@ -23,17 +23,16 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks.processes import Usage, pin, usage
 from benchmarks.rooms import MARK_LIVE_S, PER_ROOM, SLOTS, Rooms
+from benchmarks.sealed import SealedLegs
 from benchmarks.uac import Caller, CallState, LoadCall
-from rtpmix.errors import SrtpError
-from rtpmix.rtp.srtp import MasterKey, SrtpSession
+from rtpmix.rtp.srtp import MasterKey
 
 _SO_TIMESTAMPNS = 35
 _ANCILLARY = socket.CMSG_SPACE(16)
@@ -53,14 +52,8 @@ class Load:
     calls_per_second: float = 100.0
     marker_s: float = 0.5
     suite: str = ""  # of SRTP; "": in the clear
+    open_every: int = 4  # of what is encrypted for a leg, each so manyth packet is decrypted
     caller: str = "benchmarks.uac"  # the module whose `Caller` sets up the calls
-
-
-class _Cipher(NamedTuple):
-    """SRTP both ways."""
-
-    seal: Callable[[bytes], bytes]
-    open: Callable[[bytes], bytes]
 
 
 class Generator:
@@ -76,12 +69,20 @@ class Generator:
         self.sends: list[Any] = [one.send for one in self.sockets]
         self.receives = [one.recvmsg_into for one in self.sockets]
         self.packets: list[Any] = [row.data for row in self.rooms.packets]
-        self.ciphers: dict[int, _Cipher] = {}
+        keys: list[MasterKey] = []
         for i, one in enumerate(self.sockets):
             room = 1000 + i // PER_ROOM
             key = MasterKey.generate(load.suite) if load.suite else None
             self.caller.add(f"conf-{room}", one.getsockname()[1], key=key)
+            keys += [key] if key is not None else []
+        longest = load.legs / load.calls_per_second + load.warm_up_s + load.seconds + 5
+        self.sealed = (
+            SealedLegs(keys, self.rooms.packets, int(longest * 50), load.open_every)
+            if keys
+            else None
+        )
         self.epoll.register(self.caller.socket.fileno(), select.EPOLLIN)
+        self.size = 172 if self.sealed is None else self.sealed.size  # octets of what comes
         self.up = np.zeros(load.legs, bool)
         self.slots: list[list[int]] = [[] for _ in range(SLOTS)]
         self.box = np.zeros((_BATCH, 2048), np.uint8)
@@ -90,7 +91,6 @@ class Generator:
         self.markers = False
         self.next_marker = np.zeros(len(self.rooms.source))
         self.lateness: list[float] = []
-        self.forged = 0
 
     def measure(self) -> dict[str, Any]:
         """Do everything; return the figures."""
@@ -178,15 +178,18 @@ class Generator:
         legs = [leg for leg in self.slots[slot] if self.up[leg]]
         if not legs:
             return
-        rooms = self.rooms
+        rooms, sealed = self.rooms, self.sealed
         array = np.array(legs)
         rooms.write_headers(array)
         for leg in legs:
+            packet = self.packets[leg]
+            if sealed is not None:
+                number = int(rooms.sequence[leg]) - 1
+                packet = sealed.packet(
+                    leg, number, rooms.packets[leg], burst=bool(rooms.bursting[leg] > 0)
+                )
             try:
-                if leg in self.ciphers:
-                    self.sends[leg](self.ciphers[leg].seal(bytes(self.packets[leg])))
-                else:
-                    self.sends[leg](self.packets[leg])
+                self.sends[leg](packet)
             except OSError:
                 continue  # the server has closed this port already
         for leg in array[rooms.bursting[array] > 0]:
@@ -217,33 +220,22 @@ class Generator:
                     size, ancillary, _, _ = self.receives[leg](self.views[row], _ANCILLARY)
                 except OSError:
                     continue
-                if leg in self.ciphers:
-                    size = self._open(leg, self.views[row][0], size)
-                if size != 172 or self.box[row, 1] & 0x7F:
+                if size != self.size or self.box[row, 1] & 0x7F:
                     continue
                 seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2][:16])
                 legs.append(leg)
                 times.append(seconds + nanoseconds * 1e-9)
             if legs:
-                self.rooms.judge(
-                    np.array(legs),
-                    self.box[: len(legs), :172],
-                    np.array(times),
-                    self.up,
-                    self.window,
-                )
+                self._judge(np.array(legs), np.array(times))
             if len(ready) < _BATCH:
                 return
 
-    def _open(self, leg: int, view: memoryview, size: int) -> int:
-        """Decrypt a packet where it lies; return its size, 0 when it does not authenticate."""
-        try:
-            plain = self.ciphers[leg].open(bytes(view[:size]))
-        except SrtpError:
-            self.forged += 1
-            return 0
-        view[: len(plain)] = plain
-        return len(plain)
+    def _judge(self, legs: np.ndarray, times: np.ndarray) -> None:
+        opened = None
+        if self.sealed is not None:
+            opened = self.sealed.open(legs, self.box, self.rooms.awaits_burst(legs))
+        frames = self.box[: len(legs), :172]
+        self.rooms.judge(legs, frames, times, self.up, self.window, opened)
 
     def _sip(self) -> None:
         for change in self.caller.receive():
@@ -257,15 +249,22 @@ class Generator:
         one = self.sockets[call.index]
         one.connect(remote)
         self.epoll.register(one.fileno(), select.EPOLLIN)
-        if call.key is not None and call.remote_key is not None:
-            self.ciphers[call.index] = _Cipher(
-                SrtpSession.sender(call.key).protect,
-                SrtpSession.receiver(call.remote_key).unprotect,
-            )
-        elif call.key is not None:
-            raise SystemExit(f"call {call.index} was answered without a key")
+        if self.sealed is not None:
+            if call.remote_key is None:
+                raise SystemExit(f"call {call.index} was answered without a key")
+            self.sealed.answered(call.index, call.remote_key)
         self.up[call.index] = True
         self.slots[self.rooms.slot[call.index]].append(call.index)
+
+    def _secrecy(self) -> dict[str, Any]:
+        sealed = self.sealed
+        if sealed is None:
+            return {}
+        return {
+            "not_authentic": sealed.forged,
+            "decrypted_pct": round(100 * sealed.opened / max(sealed.seen, 1), 1),
+            "encrypted_late": sealed.sealed_late,
+        }
 
     def _figures(self, used: Usage, own: float, set_up_s: float) -> dict[str, Any]:
         rooms, calls = self.rooms, self.caller.calls
@@ -282,7 +281,7 @@ class Generator:
             "packets_missing_pct": round(100 * missing / expected, 4),
             "sequence_lost": rooms.sequence_lost,
             "duplicates": rooms.duplicates,
-            "not_authentic": self.forged,
+            **self._secrecy(),
             "audio_checked": rooms.tones_checked,
             "audio_missing_pct": round(100 * rooms.tones_missed / max(rooms.tones_checked, 1), 4),
             "markers_expected": rooms.markers_expected,

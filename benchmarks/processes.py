@@ -12,15 +12,23 @@ from typing import Any, NamedTuple, Self
 
 SERVER_CORE = 0
 GENERATOR_CORE = 1
-_STOP_S = 30.0
+_STOP_S = 120.0  # sealing what is recorded is in it
 
 
 class ServerProcess:
     """A benchmark server on one core; its counters are in `snapshot` after the end."""
 
-    def __init__(self, core: int | None = SERVER_CORE, *, legs_per_port: int = 1) -> None:
+    def __init__(
+        self,
+        core: int | None = SERVER_CORE,
+        *,
+        legs_per_port: int = 1,
+        record: Path | None = None,
+    ) -> None:
         arguments = [sys.executable, "-m", "benchmarks.server"]
         arguments += ["--legs-per-port", str(legs_per_port)]
+        if record is not None:
+            arguments += ["--record", str(record)]
         if core is not None and core in os.sched_getaffinity(0):
             arguments += ["--core", str(core)]
         self._process = subprocess.Popen(

@@ -70,16 +70,27 @@ class Rooms:
         times: np.ndarray,
         up: np.ndarray,
         window: tuple[float, float],
+        opened: np.ndarray | None = None,
     ) -> None:
-        """Judge received RTP packets, at most one a leg: (n,) legs, (n, 172) octets, (n,) times."""
-        decoded = signals.MULAW[frames[:, 12:]]
-        self._find_bursts(legs, decoded, times)
+        """Judge received RTP packets, at most one a leg: (n,) legs, (n, 172) octets, (n,) times.
+
+        `opened` says whose payload can be listened to, which is so of all where it is None; of the
+        others the number is read.
+        """
+        heard = slice(None) if opened is None else opened
+        decoded = signals.MULAW[frames[heard, 12:]]
+        self._find_bursts(legs[heard], decoded, times[heard])
         inside = (times >= window[0]) & (times <= window[1])
         if not inside.any():
             self.heard_sequence[legs] = frames[:, 2].astype(np.int64) << 8 | frames[:, 3]
             return
         self._count(legs, frames, times, inside)
-        self._check_tones(legs[inside], decoded[inside], times[inside], up)
+        inside = inside[heard]
+        self._check_tones(legs[heard][inside], decoded[inside], times[heard][inside], up)
+
+    def awaits_burst(self, legs: np.ndarray) -> np.ndarray:
+        """Return which of these legs' packets may have the burst that they listen for."""
+        return np.asarray(~self.found[legs] & (self.sent_at[self.room[legs]] > 0))
 
     def _find_bursts(self, legs: np.ndarray, decoded: np.ndarray, times: np.ndarray) -> None:
         rooms = self.room[legs]

@@ -2,6 +2,7 @@
 
 ``python -m benchmarks.server [--sip udp:127.0.0.1:0] [--core N] [--workers N]`` prints one line
 of JSON with its SIP address and process number, and serves until its standard input ends.
+With ``--record DIRECTORY`` every bridge is recorded there.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
 import rtpmix
+from benchmarks.recordings import key_file
 
 
-async def meet(server: rtpmix.Server, call: rtpmix.IncomingCall) -> None:
+async def meet(server: rtpmix.Server, call: rtpmix.IncomingCall, record: Path | None) -> None:
     """Serve one call until it ends; callers of another name than ``conf-`` are only answered."""
     leg = await call.answer()
     if call.target.startswith("conf-"):
-        bridge = server.find_bridge(call.target) or await server.bridge(name=call.target)
+        known = server.find_bridge(call.target)
+        bridge = known or await server.bridge(name=call.target)
         await bridge.add(leg)
+        if known is None and record is not None:
+            await bridge.record(record / call.target)
     await leg.closed()
 
 
@@ -33,12 +39,13 @@ async def serve(options: argparse.Namespace) -> None:
         max_calls=10_000,
         workers=options.workers,
         legs_per_port=options.legs_per_port,
+        recording_key=None if options.record is None else str(key_file(options.record)),
     )
     async with rtpmix.Server(config) as server:
 
         @server.on_invite
         async def handler(call: rtpmix.IncomingCall) -> None:
-            await meet(server, call)
+            await meet(server, call, options.record)
 
         print(json.dumps({"sip": server.sip_address, "pid": os.getpid()}), flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -52,6 +59,7 @@ def main() -> None:
     parser.add_argument("--core", type=int, help="run on this core alone")
     parser.add_argument("--workers", type=int, default=0, help="processes that carry media")
     parser.add_argument("--legs-per-port", type=int, default=1)
+    parser.add_argument("--record", type=Path, help="record every bridge into this directory")
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})

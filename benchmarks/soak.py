@@ -14,6 +14,7 @@ import argparse
 import gc
 import heapq
 import json
+import math
 import random
 import struct
 import sys
@@ -380,9 +381,19 @@ def problems(world: World, laps: list[Lap], left: dict[str, int]) -> list[str]:
 
 
 def carry(
-    hours: float, *, seed: int = 1, phases: int = 4, laps: int = LAPS, tell: bool = False
+    hours: float,
+    *,
+    seed: int = 1,
+    phases: int = 4,
+    laps: int = LAPS,
+    tell: bool = False,
+    minutes: float = math.inf,
 ) -> tuple[World, list[Lap], list[str]]:
-    """Carry calls for so long; return the world, its laps, and what was wrong."""
+    """Carry calls for so long; return the world, its laps, and what was wrong.
+
+    It ends early where another lap would end after so many minutes, and says of the laps that there
+    were what it would have said of all.
+    """
     world = World(seed=seed, phases=phases)
     seconds = max(1, round(hours * 3600 / laps))
     found = []
@@ -404,6 +415,8 @@ def carry(
                 "rss_kb": lap.rss_kb,
             }
             print(json.dumps(shown), file=sys.stderr, flush=True)
+        if (time.monotonic() - began) * (number + 2) / (number + 1) > 60 * minutes:
+            break
     world.end()
     left = table_sizes(world.engine)
     return world, found, problems(world, found, left)
@@ -415,9 +428,16 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--hours", type=float, default=24.0, help="of virtual time")
     parser.add_argument("--phases", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end early after so many")
     options = parser.parse_args(arguments)
     began = time.monotonic()
-    world, laps, wrong = carry(options.hours, seed=options.seed, phases=options.phases, tell=True)
+    world, laps, wrong = carry(
+        options.hours,
+        seed=options.seed,
+        phases=options.phases,
+        tell=True,
+        minutes=options.minutes,
+    )
     details: dict[str, Any] = {
         "problems": wrong,
         "minutes": round((time.monotonic() - began) / 60, 1),

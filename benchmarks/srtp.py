@@ -1,8 +1,8 @@
 """Microseconds a leg and tick of SRTP: one packet protected, one unprotected, with all around them.
 
 A `SecureIO` over a network that costs nothing, as the media thread calls it: for each leg and ptime
-one packet comes in under the peer's key and one goes out under ours. The floor is libsrtp alone,
-called for the same packets in a bare loop.
+one packet comes in under the peer's key and one goes out under ours. The floor is pylibsrtp alone,
+called for the same packets one by one in a bare loop; batches are done where they lie, below it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Idle:
 
 
 def one_run(suite: str, legs: int, frames: int) -> tuple[float, float, float]:
-    """Return seconds to receive and to send all packets, and those of libsrtp alone."""
+    """Return seconds to receive and to send all packets, and those of pylibsrtp alone."""
     network = Idle()
     io = SecureIO(network)
     senders = []
@@ -95,7 +95,7 @@ def one_run(suite: str, legs: int, frames: int) -> tuple[float, float, float]:
 
 
 def bare(suite: str, legs: int, frames: int) -> float:
-    """Return the seconds of libsrtp for the same packets."""
+    """Return the seconds of pylibsrtp for the same packets."""
     key, profile = MasterKey.generate(suite), SUITES[suite].profile
     policy = pylibsrtp.Policy
     there = pylibsrtp.Session(policy(key.material, policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))

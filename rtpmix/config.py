@@ -104,8 +104,9 @@ class Config:
         200 ms gets a few octets a second instead of packets. False: it is agreed to where a peer
         offers it, and only what comes in is played.
     soft_limiter
-        True: where talkers together pass full scale, they are turned down for who hears them and
-        come up again within a second. False: what passes full scale is clipped.
+        Of bridges for which `Server.bridge` says nothing else. True: where talkers together pass
+        full scale, they are turned down for who hears them and come up again within a second.
+        False: what passes full scale is clipped.
     extended_reports
         True: every leg gets RTCP XR with voice metrics (RFC 3611). False: those legs get them whose
         peer sends XR itself.

@@ -13,6 +13,7 @@ from .errors import UsageError
 
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 SECURE = ("TLS", "WSS")
+WEB = ("WS", "WSS")
 TLS_VERSIONS = ("1.2", "1.3")
 
 

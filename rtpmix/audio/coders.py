@@ -34,6 +34,9 @@ class Decoder(Protocol):
     def decode(self, payload: bytes) -> Linear | None:
         """Return its samples; None when it can't be read."""
 
+    def decode_into(self, payload: bytes, out: Linear) -> bool:
+        """Write the samples of a payload that fills ``out``; False when it can't be read."""
+
     def recover(self, following: bytes, samples: int) -> Linear | None:
         """Return samples whose packet was lost, by help of the one after it; None: can't."""
 
@@ -68,6 +71,13 @@ class L16Decoder:
         if len(payload) % 2:
             return None
         return np.frombuffer(payload, ">i2").astype(np.int16)
+
+    def decode_into(self, payload: bytes, out: Linear) -> bool:
+        """Write its samples; False when they don't fill ``out``."""
+        if len(payload) != 2 * len(out):
+            return False
+        out[:] = np.frombuffer(payload, ">i2")
+        return True
 
     def recover(self, following: bytes, samples: int) -> Linear | None:
         """Return nothing: a packet tells nothing of the one before it."""

@@ -46,14 +46,19 @@ class G722Encoder:
         from av import AudioFrame
 
         self._context = _context("w")
-        self._frame = AudioFrame
+        self._make = AudioFrame
+        self._given = AudioFrame("s16", "mono", 0)
 
     def encode(self, frame: Linear) -> list[bytes]:
         """Return the packet of a frame of an even number of samples."""
-        given = self._frame.from_ndarray(np.ascontiguousarray(frame)[None], "s16", "mono")
-        given.sample_rate = RATE_HZ
+        given = self._given
+        if given.samples != len(frame):
+            self._given = given = self._make("s16", "mono", len(frame))
+            given.sample_rate = RATE_HZ
+        given.make_writable()  # the encoder is done with the one before, but may say so later
+        given.planes[0].update(frame.astype(np.int16, copy=False).tobytes())
         packets = self._context.encode(given)
-        return [b"".join(bytes(packet) for packet in packets)]
+        return [bytes(packets[0]) if len(packets) == 1 else b"".join(map(bytes, packets))]
 
 
 class G722Decoder:
@@ -74,8 +79,16 @@ class G722Decoder:
     def decode(self, payload: bytes) -> Linear | None:
         """Return the samples of a packet: any octets are some."""
         frames = self._context.decode(self._packet(payload))
-        parts = [frame.to_ndarray()[0] for frame in frames]
-        return np.concatenate(parts).astype(np.int16) if parts else None
+        parts = [np.frombuffer(frame.planes[0], np.int16, frame.samples) for frame in frames]
+        return np.concatenate(parts) if parts else None
+
+    def decode_into(self, payload: bytes, out: Linear) -> bool:
+        """Write the samples of a packet that fills ``out``."""
+        pcm = self.decode(payload)
+        if pcm is None or len(pcm) != len(out):
+            return False
+        out[:] = pcm
+        return True
 
     def recover(self, following: bytes, samples: int) -> Linear | None:
         """Return nothing: a packet tells nothing of the one before it."""

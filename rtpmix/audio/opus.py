@@ -37,6 +37,7 @@ _SET_LOSS, _SET_DTX, _SET_MAX_BANDWIDTH = 4014, 4016, 4004
 _BANDWIDTHS = ((8000, 1101), (12000, 1102), (16000, 1103), (24000, 1104))  # up to a rate
 
 Linear = NDArray[np.int16]
+Numbers = NDArray[np.int64]
 
 
 def _candidates() -> list[str]:
@@ -91,6 +92,18 @@ def _loaded() -> ctypes.CDLL:
             "no libopus: install it (Debian: libopus0), or pip install 'rtpmix[codecs]'"
         )
     return library
+
+
+def _samples_by_first_octet() -> Numbers:
+    """RFC 6716 section 3.1: configurations 0 to 11 are SILK, to 15 hybrid, to 31 CELT."""
+    silk, hybrid, celt = (480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960)
+    frames = silk * 3 + hybrid * 2 + celt * 4
+    counts = (1, 2, 2, 0)  # code 3 tells the number of frames in the next octet
+    return np.array([frames[toc >> 3] * counts[toc & 3] for toc in range(256)], np.int64)
+
+
+# By the first octet of a packet: samples at 48 kHz; 0 where that octet alone does not tell.
+SAMPLES = _samples_by_first_octet()
 
 
 class OpusEncoder:
@@ -148,7 +161,7 @@ class OpusEncoder:
         if size < 0:
             raise ValueError(f"opus_encode: error {size} for {len(samples)} samples")
         # RFC 6716 section 2.1.9: a packet of at most two octets need not be sent (DTX).
-        return [self._out.raw[:size]] if size > 2 else []
+        return [ctypes.string_at(self._out, size)] if size > 2 else []
 
     def __del__(self) -> None:
         state, self._state = getattr(self, "_state", None), None
@@ -177,6 +190,13 @@ class OpusDecoder:
     def decode(self, payload: bytes) -> Linear | None:
         """Return the samples of a packet; None when it can't be read."""
         return self._decode(payload, MOST_SAMPLES, fec=False)
+
+    def decode_into(self, payload: bytes, out: Linear) -> bool:
+        """Write the samples of a packet that fills ``out``; False, when it can't be read."""
+        count = self._library.opus_decode(
+            self._state, payload, len(payload), out.ctypes.data, len(out), 0
+        )
+        return bool(count == len(out))
 
     def recover(self, following: bytes, samples: int) -> Linear | None:
         """Return what came before a packet, out of its error correction, or else concealed."""

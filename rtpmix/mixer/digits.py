@@ -17,6 +17,9 @@ from .switchboard import Switchboard
 SAMPLES_A_MS = 8
 MAX_WAITING = 64  # digits that wait to be sent to one leg
 FORWARD_PAUSE = 40 * SAMPLES_A_MS
+# Events take the place of audio, so no more of others' digits than this waits for one listener. Who
+# presses keys presses no more than time goes on; packets may claim that they did.
+MAX_FORWARDED = 5000 * SAMPLES_A_MS
 TIMEOUT = 200 * SAMPLES_A_MS  # a digit of which nothing was heard for so long is over
 
 
@@ -110,8 +113,13 @@ class Digits:
             return
         for listener in bridge.forwards.of(seat):
             row = self._rows.of_seat.get(listener)
-            if row is not None and self._refusal(row, 1) is None:
-                self._press(row, digit, max(duration, 2 * FRAME), FORWARD_PAUSE)
+            if row is None or self._refusal(row, 1) is not None:
+                continue
+            sender = self._senders.get(row)
+            waits = sender.waiting // self._scale(row) if sender is not None else 0
+            duration = min(max(duration, 2 * FRAME), MAX_FORWARDED)
+            if waits + duration <= MAX_FORWARDED:
+                self._press(row, digit, duration, FORWARD_PAUSE)
 
     # -------------------------------------------------------------------------------- sending
 

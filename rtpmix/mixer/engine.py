@@ -56,7 +56,7 @@ from .switchboard import Switchboard
 from .tap import TapBlock
 from .timescale import TimeScale
 from .watch import Watch
-from .wide_mix import WideMix, Workers
+from .wide_send import WideSend, Workers
 
 WATCH_MS = 100  # how often media timeouts are looked at
 WINDOW_MS = 250  # of the playout buffer's search for delay that nobody needs
@@ -119,7 +119,7 @@ class Engine:
         self._receiver = Receiver(self.rows, self.inbox, self._playout, self._stream)
         self._packetiser = Packetiser(self.rows, phases)
         self._wide = self._playout.wide
-        self._wide_mix = WideMix(self.rows, self._wide, self._packetiser, workers)
+        self._wide_send = WideSend(self.rows, self._wide, self._packetiser, workers)
         self._comfort_out = ComfortOut(self.rows, self._packetiser, self._playout)
         self._levels = Levels(self.rows, self._events, phases)
         self._copies = Copies(self.rows, self._board, self._events)
@@ -215,7 +215,7 @@ class Engine:
             outbox = self._mix_frame(layout, phase)
         else:
             outbox = self._packetiser.nothing(phase)
-            outbox.extra += self._wide_mix.collect()
+            outbox.extra += self._wide_send.collect()
         self._board.finish(phase, at)
         self._housekeeping(beat, outbox)
         self._close_freed(outbox)
@@ -238,7 +238,7 @@ class Engine:
         if self._comfort_out.agreed:
             busy = set(self._digits.saying)
             outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
-        outbox.extra += self._wide_mix.send(layout, spoken, heard, sent)
+        outbox.extra += self._wide_send.send(layout, spoken, heard, sent)
         self._copies.take(layout, at, spoken, heard, codes, present, sent)
         rows.timestamp_out[legs := layout.rows[layout.legs]] += FRAME
         rows.ticked_at[legs] = beat
@@ -345,7 +345,7 @@ class Engine:
             self._reports.forget(row)
             self._copies.forget(seat)
             self._wide.forget(row)
-            self._wide_mix.forget(row)
+            self._wide_send.forget(row)
             self._desk.sources.pop(seat, None)
             self._board.closing.discard(seat)
             self.rows.remove(seat)

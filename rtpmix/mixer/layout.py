@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,8 @@ class Layout:
     sources: list[int] = field(default_factory=list)  # rows
     taps: list[int] = field(default_factory=list)
     recorded: Recorded | None = None  # filled in by whoever records
+    parties: list[Any] | None = None  # filled in by `wide`
+    stacks: Any = None  # filled in by `wide_mix`
 
     def mix(self, spoken: NDArray[np.int16]) -> Exact:
         """Mix one frame of every bridge.

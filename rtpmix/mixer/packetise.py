@@ -18,6 +18,7 @@ from .rows import FRAME, HEADER, Numbers, Rows
 
 VERSION_2 = 0x80
 MARKER = 0x80
+_HEAD = np.dtype([("first", ">u2"), ("sequence", ">u2"), ("timestamp", ">u4"), ("ssrc", ">u4")])
 
 
 class Packetiser:
@@ -76,6 +77,37 @@ class Packetiser:
         outbox = self._outboxes[phase]
         outbox.extra.clear()
         return outbox
+
+    def some(
+        self, index: Numbers, payloads: list[bytes], stamps: Numbers, begins: NDArray[np.bool_]
+    ) -> list[bytes]:
+        """Return a packet of audio of any length for each of some rows.
+
+        Parameters
+        ----------
+        index : (n,) int64 ndarray
+            Rows, each once.
+        stamps : (n,) int64 ndarray
+            RTP timestamps.
+        begins : (n,) bool ndarray
+            Whose packet begins a talkspurt, if nothing else says so.
+        """
+        rows = self._rows
+        heads = np.empty(len(index), _HEAD)
+        marks = rows.marker[index] | begins
+        heads["first"] = VERSION_2 << 8 | rows.payload_type[index] | marks * np.int64(MARKER)
+        heads["sequence"] = rows.sequence_out[index] & 0xFFFF
+        heads["timestamp"] = stamps & 0xFFFF_FFFF
+        heads["ssrc"] = rows.ssrc_out[index]
+        rows.marker[index] = False
+        rows.sequence_out[index] += 1
+        rows.sent[index] += 1
+        rows.octets_out[index] += [len(payload) for payload in payloads]
+        octets = heads.tobytes()
+        return [
+            octets[HEADER * number : HEADER * number + HEADER] + payload
+            for number, payload in enumerate(payloads)
+        ]
 
     def one(
         self, row: int, *, payload_type: int, payload: bytes, timestamp: int, marker: bool

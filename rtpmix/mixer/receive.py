@@ -3,8 +3,9 @@
 Theory of operation. Nearly every datagram is the next packet of a stream that runs: 172 octets, a
 plain header, the expected payload type and SSRC, the next sequence number, a timestamp on the
 frame grid, a slot in the window. Those are found by comparing whole columns, and their payloads go
-to the rings in one assignment. Whatever is different in any way goes through `Stream.take`, which
-knows every rule; the rules here are its restriction to the plain case.
+to the rings in one assignment; those of other codecs are found so by `wide_receive`. Whatever is
+different in any way goes through `Stream.take`, which knows every rule; the rules here are its
+restriction to the plain case.
 
 References
 ----------
@@ -22,6 +23,7 @@ from .boxes import DATAGRAM, Inbox
 from .playout import Playout
 from .rows import FRAME, HEADER, NEVER, PACKET, SLOTS, Kind, Numbers, Rows
 from .stream import Stream
+from .wide_receive import WidePackets
 
 _HALF_CIRCLE = TIMESTAMP_MODULUS // 2
 _PLAIN = 0x80  # version 2, no padding, no extension, no CSRC
@@ -43,6 +45,7 @@ class Receiver:
         self._inbox = inbox
         self._playout = playout
         self._stream = stream
+        self._wide = WidePackets(rows, inbox, playout)
         self.reports: list[tuple[int, bytes]] = []
         self.first_heard: list[int] = []
 
@@ -65,9 +68,28 @@ class Receiver:
                 self._count(at, timestamps[index], words[index, 1], beat)
                 take(index, at, slots[index], ahead[index], beat)
         if not plain.all():
-            for i in np.flatnonzero(~plain).tolist():
+            others = np.flatnonzero(~plain)
+            if len(self._playout.wide):
+                others = self._take_wide(others, codes, sizes, words, beat)
+            for i in others.tolist():
                 is_rtcp = int(codes[i]) & 1
                 self._take_other(int(rows[i]), is_rtcp, inbox.views[i], int(sizes[i]), beat)
+
+    def _take_wide(
+        self, index: Numbers, codes: Numbers, sizes: Numbers, words: Numbers, beat: int
+    ) -> Numbers:
+        """Take the next packets of streams of other codecs; return what is left."""
+        at = codes[index] >> 1
+        plain, slots, timestamps, firsts, ticks = self._wide.find(
+            index, at, sizes[index], words[index], beat
+        )
+        plain &= codes[index] & 1 == 0
+        if plain.any():
+            chosen, rows = index[plain], at[plain]
+            scale = self._rows.clock_scale[rows]
+            self._count(rows, timestamps[plain], words[chosen, 1], beat, scale)
+            self._wide.keep(chosen, rows, slots[plain], firsts[plain], ticks[plain], beat)
+        return index[~plain]
 
     def _find_plain(
         self, index: Numbers, words: Numbers, beat: int
@@ -91,7 +113,9 @@ class Receiver:
         plain &= (ahead >= 0) | ~self._playout.has_moved(index, ahead, beat)
         return plain, slot, timestamp, ahead
 
-    def _count(self, at: Numbers, timestamps: Numbers, wire: Numbers, beat: int) -> None:
+    def _count(
+        self, at: Numbers, timestamps: Numbers, wire: Numbers, beat: int, scale: Numbers | int = 1
+    ) -> None:
         """Count plain packets: identity, order, jitter."""
         rows = self._rows
         rows.extended_sequence[at] += 1
@@ -99,7 +123,7 @@ class Receiver:
         rows.seen[at] = rows.seen[at] << np.uint64(1) | np.uint64(1)
         rows.received[at] += 1
         rows.heard_at[at] = beat
-        self._count_jitter(at, wire, beat)
+        self._count_jitter(at, wire, beat, scale)
         if self._stream.doubt:
             self._stream.trust(at)
         if not rows.media_seen[at].all():
@@ -130,10 +154,12 @@ class Receiver:
         rows.late[lost] += 1
         rows.late_since[lost] = np.minimum(rows.late_since[lost], beat)
 
-    def _count_jitter(self, at: Numbers, wire_timestamps: Numbers, beat: int) -> None:
+    def _count_jitter(
+        self, at: Numbers, wire_timestamps: Numbers, beat: int, scale: Numbers | int
+    ) -> None:
         """RFC 3550 appendix A.8. Arrival is known to a beat, which is what the figure resolves."""
         rows = self._rows
-        arrival = (beat + self._playout.behind) * self._playout.beat_samples
+        arrival = (beat + self._playout.behind) * self._playout.beat_samples * scale
         transit = (arrival - wire_timestamps) & (TIMESTAMP_MODULUS - 1)
         before = rows.transit[at]
         before = np.where(before < 0, transit, before)

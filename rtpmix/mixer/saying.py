@@ -39,7 +39,7 @@ def say_digits(
                 marker=event.marker,
             )
         elif rows.is_wide[row]:
-            sent[layout.positions[row]] = True  # and encoded by `wide_mix`
+            sent[layout.positions[row]] = True  # and encoded by `wide_send`
             continue
         else:
             packet = packetiser.one(

@@ -1,11 +1,11 @@
 """Legs whose codec has a state or a rate of its own: coded packets in, frames at two rates out.
 
 Theory of operation. The playout buffer knows frames of 20 ms and what is due when, for every codec;
-for these legs its ring is only marked, and the payloads wait here. When a frame is due its packets
-are decoded, in order, once: the codec has a state. What comes out is the *native* frame, at the
-codec's rate, and its *view* at 8 kHz, which is what all other parts work on: concealment, comfort
-noise, levels, digits, recordings, and listeners of 8 kHz. Nothing that is done for listeners of
-another rate can therefore change what those hear.
+for these legs its ring is only marked, and the payloads wait in `wide_leg`. When a frame is due its
+packets are decoded, in order, once: the codec has a state. What comes out is the *native* frame, at
+the codec's rate, and its *view* at 8 kHz, which is what all other parts work on: concealment,
+comfort noise, levels, digits, recordings, and listeners of 8 kHz. Nothing that is done for
+listeners of another rate can therefore change what those hear.
 
 Who listens at a higher rate gets the native frame where the view was played as it is (or with a
 gain); where it was concealed, shortened or filled with noise, the 8 kHz frame is resampled, and
@@ -13,6 +13,9 @@ leans over from the last native sample, so that there is no step.
 
 A frame that did not come is taken out of the next packet's error correction where the codec has
 that (it then counts as played), or concealed by the codec, or by `conceal`.
+
+The codecs themselves are called leg by leg. All else is done for all legs of one rate at once, in
+the rows of a `Pool`.
 """
 
 from __future__ import annotations
@@ -22,238 +25,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audio.codecs import BY_NUMBER, NARROW_HZ, Codec
-from ..audio.coders import decoder_of, encoder_of
-from ..audio.resample import Stream, resampler
-from .conceal import GIVE_UP_FRAMES
+from ..audio.codecs import BY_NUMBER
 from .layout import Layout
 from .rows import FRAME, Numbers, Rows
-
-MOST_WAITING = 64  # packets of a leg; the ring holds 320 ms
-UNIT_GAIN = 4096  # Q12, as in `levels`
-LEAN_MS = 5
-_TIME = np.arange(1, FRAME + 1)
+from .wide_leg import WideLeg
+from .wide_pool import Pool
 
 Linear = NDArray[np.int16]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
-class Frame:
-    """One decoded frame."""
-
-    slot: int
-    native: Linear
-    view: Linear  # (160,), at 8 kHz
-    concealed: bool = False
-
-
-class WideLeg:
-    """The coded side of one leg.
+class Party:
+    """The wide legs of one rate in a layout.
 
     Attributes
     ----------
-    native : (frame,) int16 ndarray
-        This tick's frame at the codec's rate, after `settle`.
-    now : Frame or None
-        What was decoded for this tick.
-    limiter_gain
-        Q15, of what it hears at its own rate.
-    paused
-        Whether the encoder had nothing to send, last.
+    places, rows, at : (n,) int64 ndarray
+        Where they are in the layout, in the engine, in the pool.
     """
 
-    def __init__(self, codec: Codec, fmtp: str) -> None:
-        self.codec, self.fmtp = codec, fmtp
-        self.encoder = encoder_of(codec, fmtp)
-        self.native: Linear = np.zeros(codec.frame, np.int16)
-        self.limiter_gain, self.paused = 32768, False
-        self._decoder = decoder_of(codec)
-        self._ratio = codec.rate_hz // NARROW_HZ
-        self._down = Stream(codec.rate_hz, NARROW_HZ)
-        self._up = None if self._ratio == 1 else resampler(NARROW_HZ, codec.rate_hz)
-        self._past = np.zeros(0 if self._up is None else self._up.history, np.int16)
-        self._converted: dict[int, Stream] = {}  # to other rates
-        self._was_native, self._last, self._gain = True, 0, UNIT_GAIN
-        self._ready: Frame | None = None  # decoded before its tick
-        self.now: Frame | None = None
-        self._lost = 0  # frames that the codec concealed in a row
-        self._waiting: dict[int, tuple[bytes, int]] = {}  # by first sample
-        self._pcm = np.zeros(0, np.int16)  # decoded, from `_start` to `_end`
-        self._start = self._end = 0
-
-    # ------------------------------------------------------------------------------ coming in
-
-    def size(self, payload: bytes) -> int:
-        """Return the length of a payload in samples of 8 kHz, rounded up; 0: can't be read."""
-        return -(-self._decoder.samples(payload) // self._ratio)
-
-    def restart(self) -> None:
-        """Begin a timeline: what waited is of another one."""
-        self._waiting.clear()
-        self._pcm = self._pcm[:0]
-        self._start = self._end = 0
-        self._ready = self.now = None
-
-    def put(self, ticks: int, payload: bytes) -> None:
-        """Keep a packet that begins so many ticks of the RTP clock after slot 0."""
-        first = ticks * self.codec.rate_hz // self.codec.clock_hz
-        if first not in self._waiting:
-            while len(self._waiting) >= MOST_WAITING:
-                del self._waiting[min(self._waiting)]
-            self._waiting[first] = (payload, self._decoder.samples(payload))
-
-    # -------------------------------------------------------------------------------- decoding
-
-    def take(self, slot: int) -> Frame | None:
-        """Return the frame of a slot of which something has come; None when none can be read."""
-        if self._ready is not None and self._ready.slot == slot:
-            frame, self._ready = self._ready, None
-            return frame
-        self._ready = None
-        native = self._decode(slot)
-        self._lost = 0
-        return None if native is None else Frame(slot, native, self._down.process(native))
-
-    def peek(self, slot: int) -> Linear:
-        """Return the view of the next frame, decoding it before its tick."""
-        frame = self.take(slot)
-        if frame is None:
-            return np.zeros(FRAME, np.int16)
-        self._ready = frame
-        return frame.view
-
-    def make_up(self, slot: int) -> Frame | None:
-        """Return a frame of which nothing has come, from the codec itself; None: it has no way."""
-        if not self._decoder.has_concealment or self._lost >= GIVE_UP_FRAMES:
-            return None
-        self._seek(slot)
-        following = self._waiting.get(self._end + self.codec.frame)
-        recovers = following is not None and self._lost == 0
-        native = (
-            self._decoder.recover(following[0], self.codec.frame)
-            if following is not None and recovers
-            else self._decoder.conceal(self.codec.frame)
-        )
-        if native is None or len(native) != self.codec.frame:
-            return None
-        self._end += self.codec.frame
-        self._start = self._end
-        self._lost += 1
-        return Frame(slot, native, self._down.process(native), concealed=not recovers)
-
-    @property
-    def makes_up(self) -> bool:
-        """Whether the last frame came from the codec's own concealment."""
-        return self._lost > 0
-
-    def _seek(self, slot: int) -> None:
-        """Stand at the begin of a slot: cuts, losses and late packets may have moved it."""
-        start = slot * self.codec.frame
-        if self._start <= start <= self._end:
-            self._pcm = self._pcm[start - self._start :]
-        else:
-            self._pcm, self._end = self._pcm[:0], start
-        self._start = start
-
-    def _decode(self, slot: int) -> Linear | None:
-        """Decode what a slot needs, and keep what is over for the next."""
-        self._seek(slot)
-        stop = self._start + self.codec.frame
-        parts, came = [self._pcm], len(self._pcm) > 0
-        while self._end < stop:
-            first = self._next_packet()
-            if first is None or first >= stop:
-                part = self._decoder.conceal(stop - self._end) if came else None
-                gap = stop - self._end
-            elif first > self._end:
-                part, gap = self._decoder.conceal(first - self._end), first - self._end
-            else:
-                payload, gap = self._waiting.pop(first)
-                part = self._decoder.decode(payload)
-                came = came or part is not None
-                if part is not None:
-                    part, gap = part[self._end - first :], gap - (self._end - first)
-            if part is None or not len(part):
-                part = np.zeros(gap, np.int16)
-            parts.append(part)
-            self._end += len(part)
-        if not came:
-            self._pcm, self._start = self._pcm[:0], self._end
-            return None
-        pcm = np.concatenate(parts)
-        self._pcm, self._start = pcm[self.codec.frame :], stop
-        return pcm[: self.codec.frame]
-
-    def _next_packet(self) -> int | None:
-        """Return where the first packet begins that reaches beyond what is decoded."""
-        done = [at for at, (_, count) in self._waiting.items() if at + count <= self._end]
-        for at in done:
-            del self._waiting[at]
-        return min(self._waiting, default=None)
-
-    # -------------------------------------------------------------------------- after the tick
-
-    def settle(self, spoken: Linear, gain: int) -> None:
-        """Find this tick's native frame, now that the frame at 8 kHz is final.
-
-        Parameters
-        ----------
-        spoken : (160,) int16 ndarray
-            What the leg says, as everybody at 8 kHz hears it.
-        gain
-            Q12 gain at the end of the frame.
-        """
-        if self._up is None:
-            self.native = spoken
-            return
-        native = self._as_played(spoken, gain)
-        is_native = native is not None
-        if native is None:
-            native = self._up.process(spoken[None], self._past[None])[0]
-            if self.now is None:
-                self._down.remember(native)
-        if is_native != self._was_native:
-            native = self._leaning(native)
-        self._was_native, self._last, self._gain = is_native, int(native[-1]), gain
-        self._past = spoken[-self._past.size :].copy()
-        self.native, self.now = native, None
-
-    def _as_played(self, spoken: Linear, gain: int) -> Linear | None:
-        """Return the native frame where the view was played, if with a gain; else None."""
-        now = self.now
-        if now is None:
-            return None
-        if self._gain == gain == UNIT_GAIN:
-            return now.native if np.array_equal(now.view, spoken) else None
-        gains = self._gain + (gain - self._gain) * _TIME // FRAME
-        if not np.array_equal(_amplified(now.view, gains), spoken):
-            return None
-        return _amplified(now.native, np.repeat(gains, self._ratio))
-
-    def _leaning(self, native: Linear) -> Linear:
-        """Let a frame begin where the one before ended, and go over to what it is."""
-        count = self.codec.rate_hz * LEAN_MS // 1000
-        fade = np.arange(count - 1, -1, -1, dtype=np.int64)
-        leaning = native.astype(np.int64)
-        leaning[:count] += (self._last - int(native[0])) * fade // count
-        result: Linear = leaning.clip(-32768, 32767).astype(np.int16)
-        return result
-
-    def at_rate(self, rate_hz: int) -> Linear:
-        """Return this tick's frame at another rate than 8 kHz; once a tick and rate."""
-        if rate_hz == self.codec.rate_hz:
-            return self.native
-        stream = self._converted.get(rate_hz)
-        if stream is None:
-            stream = self._converted[rate_hz] = Stream(self.codec.rate_hz, rate_hz)
-        return stream.process(self.native)
-
-
-def _amplified(frame: Linear, gains: Numbers) -> Linear:
-    """Return a frame with Q12 gains, rounded as `levels` does."""
-    amplified = (frame.astype(np.int64) * gains + UNIT_GAIN // 2) >> 12
-    result: Linear = amplified.clip(-32768, 32767).astype(np.int16)
-    return result
+    pool: Pool
+    places: Numbers
+    rows: Numbers
+    at: Numbers
+    legs: list[WideLeg]
 
 
 class WideLegs:
@@ -262,7 +58,11 @@ class WideLegs:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._legs: dict[int, WideLeg] = {}
+        self._pools: dict[int, Pool] = {}
         self._patches: list[tuple[int, Linear]] = []  # place, view
+
+    def __len__(self) -> int:
+        return len(self._legs)
 
     def open(self, row: int, number: int, fmtp: str) -> None:
         """Let a row have a codec; the same one as before goes on as it is."""
@@ -271,28 +71,51 @@ class WideLegs:
         if codec.is_g711:
             self.forget(row)
         elif before is None or (before.codec, before.fmtp) != (codec, fmtp):
-            self._legs[row] = WideLeg(codec, fmtp)
+            self.forget(row)
+            pool = self._pools.get(codec.rate_hz)
+            if pool is None:
+                pool = self._pools[codec.rate_hz] = Pool(codec.rate_hz)
+            self._legs[row] = WideLeg(codec, fmtp, pool.add())
 
     def forget(self, row: int) -> None:
         """Drop a row that is given back."""
-        self._legs.pop(row, None)
+        leg = self._legs.pop(row, None)
+        if leg is not None:
+            self.pool(leg).remove(leg.at)
 
     def get(self, row: int) -> WideLeg | None:
         """Return the coded side of a row; None for G.711."""
         return self._legs.get(row)
+
+    def pool(self, leg: WideLeg) -> Pool:
+        """Return where the frames of a leg are."""
+        return self._pools[leg.codec.rate_hz]
 
     def fmtp(self, row: int) -> str:
         """Return what the peer of a row would like to get."""
         leg = self._legs.get(row)
         return leg.fmtp if leg is not None else ""
 
-    def listen(
-        self,
-        layout: Layout,
-        spoken: Linear,
-        present: NDArray[np.bool_],
-        missing: NDArray[np.bool_],
-    ) -> None:
+    def parties(self, layout: Layout) -> list[Party]:
+        """Return the wide legs of a layout by their rates; found once a layout."""
+        if layout.parties is None:
+            by_rate: dict[int, list[int]] = {}
+            for place in layout.wide.tolist():
+                leg = self._legs[int(layout.rows[place])]
+                by_rate.setdefault(leg.codec.rate_hz, []).append(place)
+            layout.parties = [self._party(layout, by_rate[rate]) for rate in sorted(by_rate)]
+        found: list[Party] = layout.parties
+        return found
+
+    def _party(self, layout: Layout, places: list[int]) -> Party:
+        rows = layout.rows[places]
+        legs = [self._legs[row] for row in rows.tolist()]
+        at = np.array([leg.at for leg in legs], np.int64)
+        return Party(self.pool(legs[0]), np.array(places, np.int64), rows, at, legs)
+
+    # ---------------------------------------------------------------------------------- a tick
+
+    def listen(self, layout: Layout, spoken: Linear, present: Flags, missing: Flags) -> None:
         """Put the views of the frames that came into ``spoken``.
 
         Parameters
@@ -301,27 +124,66 @@ class WideLegs:
             Of all rows, in layout order; changed for those of this class.
         """
         self._patches.clear()
-        slots = self._rows.played_slot[layout.rows[layout.wide]]
-        for place, slot in zip(layout.wide.tolist(), slots.tolist(), strict=True):
-            leg = self._legs[int(layout.rows[place])]
-            leg.now = None
-            if present[place]:
-                follows = leg.makes_up
-                leg.now = leg.take(slot)
-                if follows and leg.now is not None:
-                    # The decoder has gone over from what it made up; nothing is to be faded in.
-                    self._patches.append((place, leg.now.view))
-                present[place] = leg.now is not None
-                missing[place] = leg.now is None
-            elif missing[place]:
-                leg.now = leg.make_up(slot)
-                if leg.now is not None and leg.now.concealed:
-                    self._patches.append((place, leg.now.view))
+        for party in self.parties(layout):
+            self._listen(party, spoken, present, missing)
+
+    def _listen(self, party: Party, spoken: Linear, present: Flags, missing: Flags) -> None:
+        pool, places = party.pool, party.places
+        slots = self._rows.played_slot[party.rows].tolist()
+        came, gone = present[places].tolist(), missing[places].tolist()
+        pool.has[party.at] = False
+        plain: list[int] = []  # numbers of legs, and the octets of their L16
+        octets: list[bytes] = []
+        fresh: list[int] = []  # whose native frame was decoded
+        patched: list[int] = []
+        for number, leg in enumerate(party.legs):
+            if came[number]:
+                if leg.makes_up:
+                    # The decoder goes over from what it made up; nothing is to be faded in.
+                    patched.append(number)
+                if self._was_ready(leg, slots[number]):
                     continue
-                present[place] = leg.now is not None
-                missing[place] = leg.now is None
-            if leg.now is not None:
-                spoken[place] = leg.now.view
+                payload = leg.octets(slots[number])
+                if payload is not None:
+                    plain.append(number)
+                    octets.append(payload)
+                elif leg.fill(slots[number], pool.decoded[leg.at]):
+                    fresh.append(number)
+                else:
+                    came[number], gone[number] = False, True
+            elif gone[number] and (made := leg.make_up(slots[number])) is not None:
+                pool.decoded[leg.at], came[number] = made
+                gone[number] = not came[number]
+                fresh.append(number)
+                if gone[number]:
+                    patched.append(number)
+        if octets:
+            frames = np.frombuffer(b"".join(octets), ">i2").reshape(len(plain), -1)
+            pool.decoded[party.at[plain]] = frames
+        if fresh or plain:
+            at = party.at[fresh + plain]
+            pool.look(at)
+            pool.has[at] = True
+        shown = np.flatnonzero(np.array(came) & pool.has[party.at])
+        spoken[places[shown]] = pool.view[party.at[shown]]
+        present[places], missing[places] = came, gone
+        self._patches += [
+            (int(places[number]), pool.view[party.legs[number].at])
+            for number in patched
+            if pool.has[party.legs[number].at]
+        ]
+
+    def _was_ready(self, leg: WideLeg, slot: int) -> bool:
+        """Show a frame that was decoded before its tick, where it is the one that is due."""
+        if leg.ready is None:
+            return False
+        due, native, view = leg.ready
+        leg.ready = None
+        if due != slot:
+            return False
+        pool = self.pool(leg)
+        pool.decoded[leg.at], pool.view[leg.at], pool.has[leg.at] = native, view, True
+        return True
 
     def patch(self, layout: Layout, spoken: Linear, even: bool) -> None:
         """Prefer the codec's own concealment to what `conceal` has put in."""
@@ -333,11 +195,21 @@ class WideLegs:
     def decode_next(self, index: Numbers, spoken: Linear) -> None:
         """Put the next frames of rows into ``spoken``, before their tick."""
         for place in np.flatnonzero(self._rows.is_wide[index]).tolist():
-            row = int(index[place])
-            spoken[place] = self._legs[row].peek(int(self._rows.played_slot[row]) + 1)
+            leg = self._legs[int(index[place])]
+            spoken[place] = self._peek(leg, int(self._rows.played_slot[index[place]]) + 1)
+
+    def _peek(self, leg: WideLeg, slot: int) -> Linear:
+        """Return the view of the next frame, decoding it before its tick."""
+        leg.ready = None
+        native = leg.take(slot)
+        if native is None:
+            return np.zeros(FRAME, np.int16)
+        view: Linear = self.pool(leg).down(np.array([leg.at]), native[None])[0]
+        leg.ready = slot, native, view
+        return view
 
     def settle(self, layout: Layout, spoken: Linear) -> None:
         """Make the native frames, when the frames at 8 kHz are final."""
-        for place in layout.wide.tolist():
-            row = int(layout.rows[place])
-            self._legs[row].settle(spoken[place], int(self._rows.gain_q12[row]))
+        for party in self.parties(layout):
+            gains = self._rows.gain_q12[party.rows]
+            party.pool.settle(party.at, spoken[party.places], gains)

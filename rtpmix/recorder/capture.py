@@ -11,11 +11,12 @@ the segment file, and only then the first packet.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import RecordingError
+from .batch import HEARD, SPOKEN, AudioBatch
 from .clock import CaptureClock
 from .durable import make_own_directory
 from .facts import FactQueue, encode_facts
@@ -25,6 +26,7 @@ from .legs import FRAME_SAMPLES, RecordedLeg
 from .manifest import Manifest
 from .policy import CapturePolicy
 from .registry import Registry, ssrc_maker
+from .runs import LegRun, facts_of
 from .segment import SegmentEntry, SegmentFile, segment_name
 from .summary import CaptureSummary
 from .track import CLOCK_HZ, L16, PAYLOAD_TYPES, Kind, Track, TrackWriter
@@ -202,6 +204,55 @@ class Capture:
                 self._facts.put(fact)
         if speaker.packets >= self._policy.segment_packets:
             self._rotate()
+
+    def takes_runs(self, frames: int) -> bool:
+        """Whether so many frames of each leg can be taken together.
+
+        Not where something is due between two of them: keys, a gap's end, a new segment.
+        """
+        segment = self._segment
+        return (
+            segment is not None
+            and self._ready
+            and not (self._joined or self._ended or self.gaps.is_open)
+            and segment.pending_bytes <= self._policy.pending_limit
+            and self._longest() + frames < self._policy.segment_packets
+        )
+
+    def take_run(self, leg: int, run: LegRun, batch: AudioBatch) -> list[tuple[int, int]]:
+        """Take frames of one leg whose records a batch makes; `put` is to follow.
+
+        Only where `takes_runs` says so.
+
+        Returns
+        -------
+        Of each record its sample on the capture's clock and its number in the batch.
+        """
+        recorded = self._legs.get(leg)
+        if recorded is None or recorded.spoken_writer is None or recorded.heard_writer is None:
+            return []
+        first = self._clock.place(run.samples[0]) - run.samples[0]
+        ats = [first + sample for sample in run.samples]
+        self._end = max(self._end, ats[-1] + FRAME_SAMPLES)
+        begun = self._clock.created_us
+        numbers = batch.add(recorded.spoken_writer, L16, (), SPOKEN, run.rows, ats, begun)
+        made = [*zip(ats, numbers, strict=True)]
+        for (sent, law, contributors), part in run.parts:
+            if sent:
+                csrcs = self._registry.csrcs(contributors, ats[part][0])
+                numbers = batch.add(
+                    recorded.heard_writer, PAYLOAD_TYPES[law], csrcs,
+                    HEARD, run.rows[part], ats[part], begun,
+                )  # fmt: skip
+                made += zip(ats[part], numbers, strict=True)
+        for fact in facts_of(run, recorded, ats):
+            self._facts.put(fact)
+        return made
+
+    def put(self, records: Iterable[tuple[int, bytes]]) -> None:
+        """Append records that were made, each with its sample, in the order of samples."""
+        if self._segment is not None:
+            self._segment.extend(records)
 
     def lose(self, leg: int, first: int, end: int, frames: int, why: str) -> None:
         """Count frames of a leg that never came here, between two samples of the media clock."""
@@ -381,6 +432,10 @@ class Capture:
             segment.append(writer.fact(payload, moment, last=last), moment.sample)
         if writer.packets >= self._policy.segment_packets:
             self._rotate()
+
+    def _longest(self) -> int:
+        """Return how many packets the longest track has."""
+        return max([writer.packets for writer in self._all_writers], default=0)
 
     def _close_gap(self) -> None:
         if (gap := self.gaps.close()) is not None:

@@ -38,6 +38,11 @@ class CaptureClock:
         """Sample 0 on the media host's clock."""
         return self._manifest.origin
 
+    @property
+    def created_us(self) -> int:
+        """Sample 0 on the wall clock, in microseconds since the epoch."""
+        return round(self._manifest.created * _MICROSECONDS)
+
     def place(self, sample: int) -> int:
         """Return a sample of the media host's clock on the capture's own; the first is 0."""
         if not self._begun:
@@ -55,5 +60,4 @@ class CaptureClock:
         return latest
 
     def _make(self, at: int) -> Moment:
-        created = round(self._manifest.created * _MICROSECONDS)
-        return Moment(at, pack_time(created + at * (_MICROSECONDS // CLOCK_HZ)))
+        return Moment(at, pack_time(self.created_us + at * (_MICROSECONDS // CLOCK_HZ)))

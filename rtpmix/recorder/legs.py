@@ -22,7 +22,7 @@ class RecordedLeg:
     """
 
     __slots__ = (
-        "_hash", "_hashed_frames", "_hashed_second", "_invented_from", "_invented_to",
+        "_hashed", "_hashed_frames", "_hashed_second", "_invented_from", "_invented_to",
         "heard", "heard_writer", "name", "spoken", "spoken_writer",
     )  # fmt: skip
 
@@ -33,11 +33,16 @@ class RecordedLeg:
         # None until the keys of the segment in force are on disk.
         self.spoken_writer: TrackWriter | None = None
         self.heard_writer: TrackWriter | None = None
-        self._hash = hashlib.sha256()
-        self._hashed_second: int | None = None
+        self._hashed: list[bytes | memoryview] = []  # what is said in a second: one hash, one call
         self._hashed_frames = 0
+        self._hashed_second: int | None = None
         self._invented_from: int | None = None
         self._invented_to = 0
+
+    @property
+    def is_inventing(self) -> bool:
+        """Whether the frame before this one was not spoken by the leg itself."""
+        return self._invented_from is not None
 
     def mark_spoken(self, sample: int, present: bool) -> dict[str, Any] | None:
         """Note whether the leg itself spoke this frame; a run that ends comes back as a fact."""
@@ -53,25 +58,27 @@ class RecordedLeg:
             self._invented_to = sample + FRAME_SAMPLES
         return fact
 
-    def mark_heard(self, sample: int, mixed: bytes | memoryview) -> dict[str, Any] | None:
-        """Hash a mixed frame into the second that it begins in; a full second comes back as a fact.
+    def mark_heard(
+        self, sample: int, mixed: bytes | memoryview, frames: int = 1
+    ) -> dict[str, Any] | None:
+        """Hash mixed frames into the second that they begin in; a full one comes back as a fact.
 
         Parameters
         ----------
         sample
-            Its first sample.
+            The first one of all.
         mixed
-            int16 little endian, before encoding.
+            int16 little endian, before encoding; kept until the second is over.
+        frames
+            How many there are, all of which begin in the same second.
         """
         second = sample // CLOCK_HZ
         fact = None
         if second != self._hashed_second:
             fact = self._hash_fact()
-            self._hash = hashlib.sha256()
             self._hashed_second = second
-            self._hashed_frames = 0
-        self._hash.update(mixed)
-        self._hashed_frames += 1
+        self._hashed.append(mixed)
+        self._hashed_frames += frames
         return fact
 
     def finish(self) -> list[dict[str, Any]]:
@@ -84,13 +91,15 @@ class RecordedLeg:
     def _hash_fact(self) -> dict[str, Any] | None:
         if self._hashed_second is None:
             return None
+        mixed, self._hashed = b"".join(self._hashed), []
+        frames, self._hashed_frames = self._hashed_frames, 0
         return {
             "event": "heard_sha256",
             "sample": self._hashed_second * CLOCK_HZ,
             "leg": self.name,
             "second": self._hashed_second,
-            "frames": self._hashed_frames,
-            "sha256": self._hash.hexdigest(),
+            "frames": frames,
+            "sha256": hashlib.sha256(mixed).hexdigest(),
         }
 
     def _invented_fact(self, start: int) -> dict[str, Any]:

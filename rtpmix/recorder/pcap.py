@@ -23,6 +23,7 @@ FILE_HEADER = struct.pack("<IHHiIII", MAGIC_MICROSECONDS, 2, 4, 0, 0, SNAPLEN, L
 SOURCE = bytes((192, 0, 2, 1))  # the recorder
 DESTINATION = bytes((192, 0, 2, 2))  # whoever plays it
 OVERHEAD = 16 + 20 + 8  # record header, IPv4, UDP
+CHECKSUM = 16 + 20 + 6  # where in a record the UDP checksum is
 
 # Record header (little endian, as the file header says), then the network's order.
 _RECORD = struct.Struct("<IIII")
@@ -66,9 +67,7 @@ class DatagramFrame:
             From `pack_time`.
         """
         size = len(payload)
-        head = self._heads.get(size)
-        if head is None:
-            head = self._heads[size] = self._make_head(size)
+        head = self.head(size)
         # A sum in ones' complement is a remainder modulo 65535 (RFC 1071 section 2 allows any
         # grouping of the words), which Python takes of a whole packet in one step.
         whole = int.from_bytes(payload, "big")
@@ -76,6 +75,19 @@ class DatagramFrame:
             whole <<= 8
         checksum = 0xFFFF - (head[1] + whole) % 0xFFFF
         return b"".join((time, head[0], checksum.to_bytes(2, "big"), payload))
+
+    def head(self, size: int) -> tuple[bytes, int]:
+        """Return what stands between the time and the checksum, and the sum of what it covers.
+
+        Parameters
+        ----------
+        size
+            Octets of the UDP payload.
+        """
+        head = self._heads.get(size)
+        if head is None:
+            head = self._heads[size] = self._make_head(size)
+        return head
 
     def _make_head(self, size: int) -> tuple[bytes, int]:
         total, udp_size, port = size + 28, size + 8, self._port

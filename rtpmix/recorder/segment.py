@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,11 +122,17 @@ class SegmentFile:
 
     def append(self, record: bytes, sample: int) -> None:
         """Take one whole record; it is written by the next `flush`."""
-        if sample >= self._next_index:
-            self._next_index = sample - sample % 8000 + 8000
-            self._index.append(INDEX_ENTRY.pack(sample, self.written + self.pending_bytes))
-        self._pending.append(record)
-        self.pending_bytes += len(record)
+        self.extend(((sample, record),))
+
+    def extend(self, records: Iterable[tuple[int, bytes]]) -> None:
+        """Take whole records, each with its sample."""
+        keep = self._pending.append
+        for sample, record in records:
+            if sample >= self._next_index:
+                self._next_index = sample - sample % 8000 + 8000
+                self._index.append(INDEX_ENTRY.pack(sample, self.written + self.pending_bytes))
+            keep(record)
+            self.pending_bytes += len(record)
 
     def flush(self) -> None:
         """Write what is pending.

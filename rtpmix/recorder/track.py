@@ -38,6 +38,7 @@ CODECS = {number: codec for codec, number in PAYLOAD_TYPES.items()}
 
 _HEADER = struct.Struct(">BBHII")
 _CLOCK_MASK = 0xFFFFFFFF
+_MOST_SETS = 256  # of contributors, remembered
 
 
 class Kind(Enum):
@@ -92,6 +93,14 @@ class Moment(NamedTuple):
     time: bytes  # for record headers, from `pcap.pack_time`
 
 
+class Template(NamedTuple):
+    """What the records of one track's packets of one size and CSRC list have in common."""
+
+    head: bytes  # up to the payload; time, checksum, type, sequence number and timestamp are zero
+    checksum: int  # the sum of what the UDP checksum covers beside the UDP payload
+    trailer: int  # octets that the packet grows by
+
+
 class TrackWriter:
     """Turns the payloads of one track into encrypted pcap records, for one segment.
 
@@ -101,11 +110,16 @@ class TrackWriter:
         Whose identity the packets bear.
     key
         This segment's random master key and salt.
+
+    Attributes
+    ----------
+    session
+        Protects the packets.
     """
 
     __slots__ = (
-        "_expected", "_frame", "_heads", "_protect", "_report_frame", "_session",
-        "ended", "octets", "packets", "track",
+        "_expected", "_frame", "_heads", "_report_frame", "_templates", "_trailer",
+        "ended", "octets", "packets", "session", "track",
     )  # fmt: skip
 
     def __init__(self, track: Track, key: MasterKey) -> None:
@@ -114,11 +128,12 @@ class TrackWriter:
         self.octets = 0  # of payload, as RFC 3550 section 6.4.1 counts
         self._expected: int | None = None
         self.ended = False  # its BYE was written
-        self._session = SrtpSession.sender(key, ssrc=track.ssrc)
-        self._protect = self._session.protect
+        self.session = SrtpSession.sender(key, ssrc=track.ssrc)
+        self._trailer = key.suite.rtp_tag_length
         self._frame = DatagramFrame(track.port)
         self._report_frame = DatagramFrame(track.port + 1)
         self._heads: dict[tuple[int, ...], tuple[int, bytes]] = {(): (0x80, b"")}
+        self._templates: dict[tuple[int, ...], Template] = {}
 
     def audio(
         self,
@@ -134,6 +149,42 @@ class TrackWriter:
             payload_type |= 0x80
         self._expected = sample + frame_samples
         return self._packet(payload, moment, payload_type, csrcs)
+
+    def place(
+        self, ats: list[int], frame_samples: int, size: int, csrcs: tuple[int, ...]
+    ) -> tuple[Template, int, int]:
+        """Count audio frames that `AudioBatch` makes the records of.
+
+        Parameters
+        ----------
+        ats
+            Their samples, in order.
+        size
+            Octets of each payload.
+
+        Returns
+        -------
+        The template of the records, the sequence number of the first packet, and the sample at
+        which no gap would be before it, -1 for none.
+        """
+        sequence, expected = self.packets, self._expected
+        self._expected = ats[-1] + frame_samples
+        self.packets = sequence + len(ats)
+        self.octets += len(ats) * size
+        template = self._templates.get((size, *csrcs))
+        if template is None:
+            template = self._add_template(size, csrcs)
+        return template, sequence, -1 if expected is None else expected
+
+    def _add_template(self, size: int, csrcs: tuple[int, ...]) -> Template:
+        if len(self._templates) > _MOST_SETS:
+            self._templates.clear()
+        first_octet, listed = self._heads.get(csrcs) or self._add_head(csrcs)
+        rtp = _HEADER.pack(first_octet, 0, 0, 0, self.track.ssrc) + listed
+        network, checksum = self._frame.head(len(rtp) + size + self._trailer)
+        head = bytes(8) + network + bytes(2) + rtp
+        template = self._templates[(size, *csrcs)] = Template(head, checksum, self._trailer)
+        return template
 
     def fact(self, payload: bytes, moment: Moment, *, last: bool) -> bytes:
         """Return the record of one packet of facts."""
@@ -165,7 +216,7 @@ class TrackWriter:
         if bye:
             compound.append(Goodbye((ssrc,)))
             self.ended = True
-        protected = self._session.protect_rtcp(build_compound(compound))
+        protected = self.session.protect_rtcp(build_compound(compound))
         return self._report_frame.record(protected, moment.time)
 
     def _packet(
@@ -180,11 +231,11 @@ class TrackWriter:
         )
         self.packets += 1
         self.octets += len(payload)
-        protected = self._protect(header + listed + payload)
+        protected = self.session.protect(header + listed + payload)
         return self._frame.record(protected, moment.time)
 
     def _add_head(self, csrcs: tuple[int, ...]) -> tuple[int, bytes]:
-        if len(self._heads) > 256:  # sets of contributors that came and went
+        if len(self._heads) > _MOST_SETS:  # sets of contributors that came and went
             self._heads = {(): (0x80, b"")}
         listed = csrcs[:MOST_CSRCS]
         head = (0x80 | len(listed), struct.pack(f">{len(listed)}I", *listed))

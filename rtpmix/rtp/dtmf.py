@@ -243,6 +243,11 @@ class DigitSender:
         """True when no digit is being said or waits; the pause after the last may still last."""
         return self._began is None and not self._queue
 
+    @property
+    def waiting(self) -> int:
+        """Clock units that the digits take which are being said or wait, with their pauses."""
+        return sum(duration + pause for _, duration, pause in self._queue)
+
     def clear(self) -> None:
         """Drop the digits that have not begun."""
         while len(self._queue) > (self._began is not None):

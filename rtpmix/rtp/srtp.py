@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pylibsrtp
+from pylibsrtp import _binding
 
 from ..errors import SrtpError, UsageError
 
@@ -180,9 +181,15 @@ class StreamKeys:
 
 
 class SrtpSession:
-    """One direction of one SRTP stream; make it with `sender` or `receiver`."""
+    """One direction of one SRTP stream; make it with `sender` or `receiver`.
 
-    __slots__ = ("_protect", "_session", "_unprotect")
+    Attributes
+    ----------
+    context
+        Where libsrtp keeps it in memory, as long as this object lives; for `srtp_batch`.
+    """
+
+    __slots__ = ("_protect", "_session", "_unprotect", "context")
 
     def __init__(self, key: MasterKey, ssrc_type: int, ssrc: int) -> None:
         policy = pylibsrtp.Policy(
@@ -195,6 +202,7 @@ class SrtpSession:
             self._session = pylibsrtp.Session(policy=policy)
         except pylibsrtp.Error as exc:
             raise SrtpError(f"libsrtp does not take this key: {exc}") from None
+        self.context = int(_binding.ffi.cast("uintptr_t", self._session._srtp[0]))
         # Looked up once: these are called for every packet.
         self._protect: Callable[[bytes], bytes] = self._session.protect
         self._unprotect: Callable[[bytes], bytes] = self._session.unprotect
@@ -220,7 +228,7 @@ class SrtpSession:
         try:
             return self._protect(packet)
         except pylibsrtp.Error as exc:
-            raise _error(exc) from None
+            raise error_of(str(exc)) from None
 
     def protect_rtcp(self, packet: bytes) -> bytes:
         """Encrypt and authenticate an RTCP datagram of at most `MAX_PACKET` octets."""
@@ -238,7 +246,7 @@ class SrtpSession:
         try:
             return self._unprotect(packet)
         except pylibsrtp.Error as exc:
-            raise _error(exc) from None
+            raise error_of(str(exc)) from None
         except ValueError:
             raise SrtpError(f"an SRTP packet of {len(packet)} octets is too long") from None
 
@@ -256,15 +264,16 @@ _ERRORS: dict[str, type[SrtpError]] = {
 }
 
 
-def _error(exc: Exception) -> SrtpError:
-    return _ERRORS.get(str(exc), SrtpError)(str(exc))
+def error_of(text: str) -> SrtpError:
+    """Return the error that a status text of libsrtp stands for."""
+    return _ERRORS.get(text, SrtpError)(text)
 
 
 def _call(function: Callable[[bytes], Any], packet: bytes) -> bytes:
     try:
         return bytes(function(packet))
     except pylibsrtp.Error as exc:
-        raise _error(exc) from None
+        raise error_of(str(exc)) from None
     except ValueError:
         raise SrtpError(f"an SRTP packet of {len(packet)} octets is too long") from None
 

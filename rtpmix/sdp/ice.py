@@ -66,3 +66,4 @@ class Path:
 
 
 NO_PATH = Path()
+OFFERED = Path("0", bundled=True)  # one stream is all that we offer

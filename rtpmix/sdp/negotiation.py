@@ -25,7 +25,7 @@ from .description import (
 )
 from .fingerprint import DtlsSecured, ice_of
 from .formats import formats_to_offer, merged
-from .ice import NO_PATH, Path
+from .ice import NO_PATH, OFFERED, Path
 from .refusal import NegotiationError, warning_for
 from .security import (
     PLAIN,
@@ -155,9 +155,11 @@ def make_offer(
         previous.protocol if previous else None,
         previous.secured if previous else None,
     )
-    path, ice = NO_PATH, None
     if previous is not None:
         path, ice = previous.path, ice_of(previous.secured)
+    else:
+        ice = local.security.ice if any(key.name == "fingerprint" for key in keys) else None
+        path = OFFERED if ice is not None else NO_PATH
     keys += path.stream_says(ice, local.address, local.port)
     ptime_ms = capabilities.ptime_ms
     audio = write_audio(local, local.direction, formats, ptime_ms, mux, protocol, keys)

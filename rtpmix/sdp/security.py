@@ -52,6 +52,9 @@ class Security:
         Of our DTLS certificate, as ``a=fingerprint`` has it; None: no DTLS-SRTP.
     prefers_dtls
         Offer DTLS-SRTP, not keys.
+    web
+        The peer is a browser, which takes nothing but ``UDP/TLS/RTP/SAVPF`` (RFC 8829 section
+        5.1.2): where DTLS-SRTP may be offered it is, and no answer in the clear will do.
     ice
         Ours, for peers that check paths and agree on keys by DTLS; None: ICE is passed over.
     offers
@@ -62,6 +65,7 @@ class Security:
     keys: tuple[MasterKey, ...] = field(default=(), repr=False)
     fingerprint: str | None = None
     prefers_dtls: bool = False
+    web: bool = False
     ice: IceCredentials | None = field(default=None, repr=False)
     offers: bool = True
 
@@ -124,7 +128,8 @@ def profile_to_offer(
         return PLAIN[0], []
     must = security.policy is Encryption.REQUIRED
     if security.prefers_dtls and security.fingerprint is not None:
-        return (DTLS if must else PLAIN)[0], _dtls_offer(security.fingerprint)
+        protocol = DTLS[1] if security.web else (DTLS if must else PLAIN)[0]
+        return protocol, _dtls_offer(security.fingerprint)
     lines = [CryptoLine(tag, key).attribute() for tag, key in enumerate(security.keys, 1)]
     # RFC 8643 section 3.1: an offer that may be answered in the clear is one of RTP/AVP.
     return (SECURE if must else PLAIN)[0], lines
@@ -206,7 +211,8 @@ def accept_security(
     if fingerprint is not None:
         peer = read_dtls(session, answered)
         if peer is not None and peer.setup in ("active", "passive"):
-            ice, client = _offered_ice(offered), peer.setup == "passive"
+            ice = _offered_ice(offered) if speaks_ice(session, answered) else None
+            client = peer.setup == "passive"
             return DtlsSecured(fingerprint.value or "", peer.fingerprints, client, ice)
         if must or peer is not None or offered.protocol in SECURE:
             raise NegotiationError(302, "Media must be encrypted")

@@ -49,8 +49,9 @@ class Bridge(Seating):
         scope: Scope | None,
         *,
         until_empty: bool = False,
+        limiter: bool | None = None,
     ) -> None:
-        super().__init__(board, number, until_empty=until_empty)
+        super().__init__(board, number, until_empty=until_empty, limiter=limiter)
         self.name = name
         self.started_at = board.now
         self._scope = scope
@@ -66,6 +67,11 @@ class Bridge(Seating):
         return f"<Bridge {self.id} of {len(self._legs)} legs>"
 
     # -------------------------------------------------------------------- reading
+
+    @property
+    def has_limiter(self) -> bool:
+        """Whether who talks too loudly together is turned down here, instead of clipped."""
+        return self.router.limited
 
     @property
     def routing_log(self) -> RoutingLog:
@@ -104,7 +110,7 @@ class Bridge(Seating):
         if change.commit is not None:
             self._tell_routing(change.commit, sample)
             if self.recording is not None:
-                self.recording.matrix(sample, self.number, change.commit, who, change.why)
+                self.recording.matrix(sample, self, change.commit, who, change.why)
         for fact in change.facts:
             event = fact_event(self, fact, sample, change)
             if event is not None:

@@ -6,10 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-Linear = NDArray[np.int16]
+Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 THREADS = 2
@@ -30,11 +27,9 @@ class CodingThreads:
             for number in range(count)
         ]
 
-    def __call__(
-        self, lane: int, function: Callable[[Linear], Result], frame: Linear
-    ) -> Future[Result]:
+    def __call__(self, lane: int, function: Callable[[Work], Result], work: Work) -> Future[Result]:
         """Begin a job."""
-        return self._threads[lane % len(self._threads)].submit(function, frame)
+        return self._threads[lane % len(self._threads)].submit(function, work)
 
     def close(self) -> None:
         """Let the threads end; what has not begun is dropped."""

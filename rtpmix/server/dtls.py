@@ -142,6 +142,10 @@ class Handshake:
         Of SRTP, once the handshake is done and the peer's certificate is the one that it named.
     failed
         True: it never will be.
+    begun
+        Something came, or was to be sent.
+    farewell
+        What we sent last to get there: a peer that did not get it asks for it again.
     """
 
     def __init__(self, terms: DtlsTerms) -> None:
@@ -149,6 +153,8 @@ class Handshake:
         self._terms = terms
         self.keys: StreamKeys | None = None
         self.failed = False
+        self.begun = terms.is_client
+        self.farewell: tuple[bytes, ...] = ()
         self._out: deque[bytes] = deque(maxlen=MAX_OUT)
         self._connection = self._library.Connection(_context(terms.identity))
         self._connection.set_ciphertext_mtu(MTU)
@@ -162,6 +168,7 @@ class Handshake:
         """Take a DTLS datagram; never raises for what a peer can send."""
         if self.failed or not datagram:
             return
+        self.begun = True
         self._connection.bio_write(datagram)
         if self.keys is None:
             self._advance()
@@ -193,7 +200,9 @@ class Handshake:
             self.failed = True
         else:
             self._finish()
-        self._flush()
+        flight = self._flush()
+        if self.keys is not None:
+            self.farewell = tuple(flight)
 
     def _finish(self) -> None:
         if not self._is_the_named_peer():
@@ -228,21 +237,24 @@ class Handshake:
             self._connection.recv(MTU)
         self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self) -> list[bytes]:
         """Cut what OpenSSL wrote into datagrams: whole records, as many as fit."""
         try:
             written = self._connection.bio_read(1 << 16)
         except self._library.Error:
-            return
+            return []
+        flight: list[bytes] = []
         datagram = b""
         while len(written) >= _RECORD_HEADER:
             size = _RECORD_HEADER + int.from_bytes(written[11:13], "big")
             if datagram and len(datagram) + size > MTU:
-                self._out.append(datagram)
+                flight.append(datagram)
                 datagram = b""
             datagram, written = datagram + written[:size], written[size:]
         if datagram:
-            self._out.append(datagram)
+            flight.append(datagram)
+        self._out.extend(flight)
+        return flight
 
 
 def is_dtls(datagram: bytes) -> bool:

@@ -41,7 +41,7 @@ class _Release:
     leg: int
 
 
-_Item = Command | _Connect | _Secure | _Release
+Item = Command | _Connect | _Secure | _Release
 
 
 class MediaLoop:
@@ -60,7 +60,7 @@ class MediaLoop:
         self.failed_beats = 0
         self.skipped_frames = 0
         self.lateness = [0] * (len(LATENESS_MS) + 1)
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[Item] = deque()
 
     # --------------------------------------------------------------------------- from outside
 
@@ -148,7 +148,7 @@ class MediaLoop:
             "lateness_ms": dict(zip(bounds, self.lateness, strict=True)),
         }
 
-    def _do(self, item: _Item) -> None:
+    def _do(self, item: Item) -> None:
         if isinstance(item, _Connect):
             self.io.connect(
                 item.leg,

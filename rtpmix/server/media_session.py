@@ -31,7 +31,7 @@ from ..sdp.security import Encryption, Secured, Security
 from ..sdp.stream import COMFORT_NOISE, read_audio
 from ..sip.flow import Address, Flow
 from ..sip.routing import is_ip_literal
-from ..transports import SECURE
+from ..transports import SECURE, WEB
 from .dtls import DtlsIdentity, DtlsTerms, is_available
 from .local_addresses import address_towards, is_wildcard
 from .media_host import MediaHost
@@ -121,12 +121,14 @@ class MediaSession:
             In place of `Config.encryption`.
         flow
             The way of its signalling. Where others can read that, keys in it hide nothing: under
-            an optional policy none are offered.
+            an optional policy none are offered. By WebSocket it is a browser's.
         """
         chosen = policy or self._config.encryption
-        prefers = self._config.key_exchange[0] == "dtls"
+        methods = self._config.key_exchange
+        web = flow.transport in WEB and "dtls" in methods and is_available()
+        prefers = web or methods[0] == "dtls"
         offers = prefers or flow.transport in SECURE
-        self._security = Security(policy=chosen, offers=offers, prefers_dtls=prefers)
+        self._security = Security(policy=chosen, offers=offers, prefers_dtls=prefers, web=web)
 
     def _prepare(self, *, dtls: bool, keys: bool | None = None) -> None:
         """Have keys and the fingerprint ready where they may be asked for."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from ..mixer import commands as media
 from ..mixer.commands import Command
-from ..rtp.srtp import StreamKeys
-from ..rtp.srtp_position import StreamPosition
 from . import worker_messages as say
+from .secure_io import Position
 from .worker_process import WorkerProcess
 
 
@@ -30,9 +29,8 @@ class PlacedLeg:
     recorded: bool = False
     detects: media.DetectDigits | None = None
     taps: dict[int, media.OpenTap] = field(default_factory=dict)
-    shaken: bool = False  # its keys are those of a DTLS handshake, which stays where it is
-    keyed: bool = False  # by signalling
-    position: StreamPosition | None = None  # of those keys, while it is on its way
+    keyed: bool = False  # by signalling, or by a DTLS handshake
+    position: Position | None = None  # of its keys, while it is on its way
     going_to: WorkerProcess | None = None
     waiting: list[object] = field(default_factory=list)  # for it to arrive
 
@@ -41,7 +39,7 @@ class PlacedLeg:
         if isinstance(message, say.Connect):
             self.connect = message
         elif isinstance(message, say.Secure):
-            self.keyed = isinstance(message.keys, StreamKeys)
+            self.keyed = message.keys is not None
         elif isinstance(message, media.Record):
             self.recorded = message.on
         elif isinstance(message, media.DetectDigits):

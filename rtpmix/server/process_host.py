@@ -266,7 +266,7 @@ class ProcessHost:
 
     def secure(self, leg: int, keys: StreamKeys | DtlsTerms | None) -> None:
         """Give a leg its keys; see `MediaHost.secure`."""
-        self._seats.secure(leg, say.Secure(leg, keys))
+        self._seats.to_leg(leg, say.Secure(leg, keys))
 
     def release(self, leg: int) -> None:
         """Give a leg's ports back; see `MediaHost.release`."""

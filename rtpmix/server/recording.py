@@ -85,28 +85,30 @@ class Recording:
         """
         routing = bridge.call.routing
         if routing.seats:
-            fact = self._routing_fact(bridge.number, routing, "", why)
+            fact = self._routing_fact(bridge, routing, "", why)
             fact |= {"in_force": True, "waiting": bridge.router.untold}
             self._writer.event(self.number, self._board.host.sample, fact)
         for leg in bridge.legs:
             self.add_leg(leg)
 
-    def matrix(self, sample: int, bridge: int, routing: Routing, who: str, why: str) -> None:
+    def matrix(self, sample: int, bridge: Seating, routing: Routing, who: str, why: str) -> None:
         """Note a routing that took effect at ``sample``."""
         fact = self._routing_fact(bridge, routing, who, why) | {"in_force": False}
         self._writer.event(self.number, sample, fact)
 
-    def _routing_fact(self, bridge: int, routing: Routing, who: str, why: str) -> dict[str, Any]:
+    def _routing_fact(
+        self, bridge: Seating, routing: Routing, who: str, why: str
+    ) -> dict[str, Any]:
         fact = {
             "event": "matrix",
-            "bridge": bridge,
+            "bridge": bridge.number,
             "seats": list(routing.seats),
             "gains": [list(row) for row in routing.gains],
             "ramp_ms": routing.ramp_ms,
             "who": who,
             "why": why,
         }
-        return fact | ({"limited": True} if self._board.config.soft_limiter else {})
+        return fact | ({"limited": True} if bridge.router.limited else {})
 
     def leaving(self, sample: int, bridge: int, seats: tuple[int, ...]) -> None:
         """Note seats that began to fade out before a routing said so."""
@@ -167,6 +169,7 @@ class Recorders:
         self._board = board
         self._writer: RecordingWriter | None = None
         self._recipients: Recipients | None = None
+        self._loading = asyncio.Lock()
         self._open: dict[int, Recording] = {}
 
     @property
@@ -187,9 +190,10 @@ class Recorders:
         board, number = self._board, self._board.next_seat()
         if self._writer is None:
             self._writer = self._make_writer()
-        if self._recipients is None:
-            key = Path(board.config.recording_key or DEFAULT_KEY)
-            self._recipients = await board.off_loop(lambda: load_or_make_key(key.expanduser()))
+        async with self._loading:  # recordings that begin together must not make a key each
+            if self._recipients is None:
+                key = Path(board.config.recording_key or DEFAULT_KEY)
+                self._recipients = await board.off_loop(lambda: load_or_make_key(key.expanduser()))
         writer, recipients = self._writer, self._recipients
         writer.place(number, bridge.number)
 

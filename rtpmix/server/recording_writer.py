@@ -23,6 +23,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..mixer.tap import TapBlock
+from ..recorder.batch import AudioBatch
 from ..recorder.capture import Capture
 from ..recorder.gaps import OVERLOAD
 from ..recorder.keys import Recipients
@@ -30,6 +31,8 @@ from ..recorder.legs import FRAME_SAMPLES
 from ..recorder.policy import CapturePolicy
 from ..recorder.summary import CaptureSummary
 from ..recorder.track import CLOCK_HZ
+from .beat_gate import step_aside
+from .frame_runs import MOST_RECORDS, FrameRuns
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class RecordingWriter:
         Blocks that wait at most; 400 are two seconds at four phases.
     poll_s
         How often the thread looks at its queue: small against the second within which audio must
-        be written, large against a beat, so that blocks are written in batches.
+        be written, large against a frame, so that a dozen frames of a leg are written together.
     entropy
         Source of keys; another one than the system's is for tests only.
     """
@@ -64,7 +67,7 @@ class RecordingWriter:
         on_gap: GapCallback | None = None,
         policy: CapturePolicy | None = None,
         block_limit: int = 400,
-        poll_s: float = 0.05,
+        poll_s: float = 0.25,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._on_gap = on_gap
@@ -168,7 +171,7 @@ class RecordingWriter:
             raise UsageError(f"recording {recording} is not open")
         self._open.discard(recording)
         future: Future[CaptureSummary] = Future()
-        self._submit(partial(self._stop, recording, future))
+        self._submit(partial(self._stop, recording, future), now=True)
         return future
 
     def close(self) -> None:
@@ -222,9 +225,10 @@ class RecordingWriter:
             )
             self._thread.start()
 
-    def _submit(self, step: Callable[[], object]) -> None:
+    def _submit(self, step: Callable[[], object], *, now: bool = False) -> None:
         self._queue.put(step)
-        self._wake.set()
+        if now:  # somebody waits for it; all else has time until the next look
+            self._wake.set()
 
     def _run(self) -> None:
         while not (self._closing and self._queue.empty()):
@@ -236,48 +240,65 @@ class RecordingWriter:
 
     def _drain(self) -> bool:
         """Do some of what waits; true when there may be more."""
+        blocks: list[TapBlock] = []  # that nothing came between: they are written together
+        more = True
         for _ in range(_BATCH):
             try:
                 item = self._queue.get_nowait()
             except Empty:
-                return False
-            self._do(item)
-        return True
-
-    def _do(self, item: TapBlock | Callable[[], object]) -> None:
-        try:
+                more = False
+                break
             if isinstance(item, TapBlock):
-                self._write(item)
-            else:
-                item()
+                blocks.append(item)
+                continue
+            self._write(blocks)
+            blocks = []
+            self._do(item)
+        self._write(blocks)
+        return more
+
+    def _do(self, item: Callable[[], object]) -> None:
+        try:
+            item()
         except Exception as exc:
             # A defect in one capture must not end all others. The type alone: an error's text
             # might quote what was to be written.
             self._failures += 1
             logger.error("recording step failed: %s", type(exc).__name__)
 
-    def _write(self, block: TapBlock) -> None:
-        spoken = block.spoken.astype(">i2").tobytes()
-        mixed = block.heard_mixed.astype("<i2").tobytes()
-        heard = block.heard.tobytes()
-        present, sent = block.present.tolist(), block.sent.tolist()
-        for row, leg in enumerate(block.legs):
-            pcm = slice(320 * row, 320 * row + 320)
+    def _write(self, blocks: list[TapBlock]) -> None:
+        if blocks:
+            self._do(partial(self._write_runs, FrameRuns(blocks)))
+            self._blocks_written += len(blocks)
+
+    def _write_runs(self, runs: FrameRuns) -> None:
+        recorded: dict[Capture, list[int]] = {}
+        for leg in runs.rows:
             for capture in self._listeners.get(leg, ()):
-                capture.frame(
-                    leg,
-                    block.sample,
-                    spoken=spoken[pcm],
-                    present=present[row],
-                    heard=heard[160 * row : 160 * row + 160] if sent[row] else None,
-                    law=block.laws[row],
-                    mixed=mixed[pcm],
-                    contributors=block.contributors[row],
-                )
-        self._blocks_written += 1
+                recorded.setdefault(capture, []).append(leg)
+        batch, made = AudioBatch(), dict[Capture, list[tuple[int, int]]]()
+        for capture, legs in recorded.items():
+            step_aside()
+            made[capture] = runs.write(capture, legs, batch)
+            if batch.frames >= MOST_RECORDS:
+                self._make(runs, batch, made)
+                batch, made = AudioBatch(), {}
+        self._make(runs, batch, made)
+
+    def _make(
+        self, runs: FrameRuns, batch: AudioBatch, made: Mapping[Capture, list[tuple[int, int]]]
+    ) -> None:
+        """Make the records of a batch and hand them to their captures, in the order of samples."""
+        runs.make(batch)
+        self._failures += batch.refused
+        record = batch.record
+        for capture, places in made.items():
+            step_aside()
+            capture.put([(at, record(number)) for at, number in sorted(places)])
 
     def _tick(self, now: float) -> None:
         for capture in self._captures.values():
+            step_aside()
             self._do(partial(capture.tick, now))
 
     def _add_leg(
@@ -342,13 +363,13 @@ class InlineRecordingWriter(RecordingWriter):
     def _begin(self) -> None:
         """There is no thread to begin."""
 
-    def _submit(self, step: Callable[[], object]) -> None:
+    def _submit(self, step: Callable[[], object], *, now: bool = False) -> None:
         self._do(step)
 
     def put_block(self, block: TapBlock) -> None:
         """Write one beat's frames."""
         if self._open:
-            self._do(block)
+            self._write([block])
             self._tick(block.sample / CLOCK_HZ)
 
 

@@ -43,10 +43,15 @@ class Router:
         The policy; its deadlines are watched here.
     tell
         Called when a change is in force.
+    limited
+        Whether the bridge has a limiter.
     """
 
-    def __init__(self, board: Switchboard, bridge: int, call: SupervisedCall, tell: Tell) -> None:
+    def __init__(
+        self, board: Switchboard, bridge: int, call: SupervisedCall, tell: Tell, *, limited: bool
+    ) -> None:
         self.log = RoutingLog()
+        self.limited = limited
         self._board = board
         self._bridge = bridge
         self._call = call
@@ -76,7 +81,7 @@ class Router:
                 ramp_ms=routing.ramp_ms,
                 token=token,
                 untimed=routing.private,
-                limited=self._board.config.soft_limiter,
+                limited=self.limited,
             )
         )
         return reached

@@ -13,7 +13,6 @@ from ..mixer import commands as media
 from ..mixer.commands import Command, LegStats, MixerEvent
 from ..mixer.figures import LegCounts
 from . import worker_messages as say
-from .dtls import DtlsTerms
 from .latching_io import MediaLatched
 from .placed import PlacedBridge, PlacedLeg, PlacedSource
 from .scope import Scope, current_scope
@@ -132,25 +131,6 @@ class SeatPlacement:
             leg.note(message)
             worker.send(message)
 
-    def secure(self, number: int, message: say.Secure) -> None:
-        """Give a leg its keys. Those of DTLS take it to the one worker where such legs are.
-
-        A handshake is OpenSSL's, and can't be taken out of a process: such legs move before it. A
-        cipher under keys from signalling goes along with its leg (`StreamPosition`).
-        """
-        leg = self._legs.get(number)
-        if leg is not None and isinstance(message.keys, DtlsTerms) and not leg.shaken:
-            leg.shaken = True
-            home = self._workers[0]
-            if leg.going_to is not None:
-                leg.going_to = home
-            elif self.of_leg[number] is not home:
-                self._move(number, home)
-        self.to_leg(number, message)
-
-    def _shaken(self, seats: tuple[int, ...]) -> bool:
-        return any(seat in self._legs and self._legs[seat].shaken for seat in seats)
-
     def _move(self, number: int, target: WorkerProcess) -> None:
         self._legs[number].going_to = target
         self.of_leg[number].send(media.PartLeg(number))
@@ -163,9 +143,6 @@ class SeatPlacement:
             return
         target, leg.going_to = leg.going_to, None
         worker.legs.discard(number)
-        if leg.shaken and not target.ready:
-            self._strand(number, target, "it died while a leg came")
-            return
         if leg.keyed and leg.position is None:
             self._strand(number, worker, "a cipher's place was not to be found")
             return
@@ -282,8 +259,6 @@ class SeatPlacement:
 
     def _home(self, seats: tuple[int, ...]) -> WorkerProcess:
         """Return the worker that carries most of these seats already."""
-        if self._shaken(seats):
-            return self._workers[0]
         carried = Counter(self.of_leg[seat] for seat in seats if seat in self.of_leg)
         best = max(carried, key=lambda worker: carried[worker], default=None)
         return best or self.choose() or self._workers[0]
@@ -297,8 +272,6 @@ class SeatPlacement:
         while bridge.held:
             command = bridge.held[0]
             if isinstance(command, media.SetMatrix):
-                if self._shaken(command.seats) and bridge.worker is not self._workers[0]:
-                    self._rehome(number, bridge, command.seats)
                 if not self._gathered(command, bridge.worker):
                     return
                 if any(seat in self._fallen for seat in command.seats):
@@ -310,18 +283,6 @@ class SeatPlacement:
             bridge.worker.send(command)
             if isinstance(command, media.CloseBridge):
                 self._bridges.pop(number, None)
-
-    def _rehome(self, number: int, bridge: PlacedBridge, seats: tuple[int, ...]) -> None:
-        """Take a bridge to where legs with DTLS are; its seats follow as for any matrix."""
-        before, bridge.worker = bridge.worker, self._workers[0]
-        before.send(media.CloseBridge(number))
-        tokens, bridge.tokens = bridge.tokens, {}
-        self._pretend(number, tokens)
-        for seat in seats:
-            source = self._sources.get(seat)
-            if source is not None and source.worker is before:
-                before.send(media.CloseSeat(seat))
-                source.worker = None  # it says anew what it has not ended
 
     def _gathered(self, command: media.SetMatrix, worker: WorkerProcess) -> bool:
         """Tell whether all seats of a matrix are in its worker; call those that are not."""

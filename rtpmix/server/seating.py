@@ -26,7 +26,9 @@ ALONE = 'SIP;cause=200;text="Call completed"'
 class Seating(ABC):
     """The seats of a bridge; `Bridge` is what programs hold."""
 
-    def __init__(self, board: Switchboard, number: int, *, until_empty: bool) -> None:
+    def __init__(
+        self, board: Switchboard, number: int, *, until_empty: bool, limiter: bool | None = None
+    ) -> None:
         self.id = f"bridge-{number}"
         self.number = number
         self.call = SupervisedCall()
@@ -39,7 +41,8 @@ class Seating(ABC):
         self._legs: dict[int, Leg] = {}
         self._names: dict[int, str] = {}  # of seats, until their leaving has been told
         self._supervisions: dict[int, Supervision] = {}
-        self.router = Router(board, number, self.call, self._tell)
+        limited = board.config.soft_limiter if limiter is None else limiter
+        self.router = Router(board, number, self.call, self._tell, limited=limited)
         self._closed = False
         self._measuring = False
 

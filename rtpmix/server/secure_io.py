@@ -11,72 +11,24 @@ RFC 3711; RFC 5761 section 4 (RTP and RTCP on one port)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from ..errors import SrtpError, UsageError
 from ..mixer.boxes import Inbox, Outbox
 from ..rtp.packet import is_rtcp
-from ..rtp.srtp import SrtpAuthenticationError, SrtpReplayError, StreamKeys
+from ..rtp.srtp import SrtpSession, StreamKeys
+from ..rtp.srtp_batch import LONGEST, Boxes, Ciphers, refusal
 from ..rtp.srtp_position import StreamPosition
 from ..rtp.stun import is_stun
 from .dtls import DtlsTerms, is_dtls
-from .dtls_stream import DtlsStream
+from .dtls_stream import DtlsPosition, DtlsStream
 from .media_io import Address, MediaIO
+from .secure_plan import HeardHeaders, SecurePlan, Stream
 from .srtp_stream import SecureCounts, SrtpStream
 
-Stream = SrtpStream | DtlsStream
-Secret = StreamKeys | DtlsTerms | StreamPosition
-
-
-class _Plan:
-    """The rows of one phase: packets in the clear as they lie, sealed ones in boxes of their own.
-
-    A sealed packet is longer than its row in the engine. Its box has just its size, so that what is
-    below sends it with the others, many in one system call.
-    """
-
-    def __init__(self, outbox: Outbox, version: int, secured: dict[int, Stream]) -> None:
-        self.box = Outbox(phase=outbox.phase, version=version)
-        self._spoilt = 0
-        self._sealed: list[tuple[int, memoryview, memoryview, Callable[[bytes], bytes]]] = []
-        if secured.keys().isdisjoint(outbox.rows):
-            self.box.rows, self.box.views = outbox.rows[:], outbox.views[:]
-            self.box.starts = outbox.starts
-            return
-        for row, view in zip(outbox.rows, outbox.views, strict=True):
-            stream = secured.get(row)
-            if stream is None:
-                self._add(row, view)
-                continue
-            cipher = stream.cipher if isinstance(stream, DtlsStream) else stream
-            if cipher is not None:  # else its handshake is not done: nothing may go out
-                sealed = memoryview(bytearray(len(view) + cipher.growth))
-                self._sealed.append((row, view, sealed, cipher.protect_rtp))
-                self._add(row, sealed)
-
-    def _add(self, row: int, view: memoryview) -> None:
-        self.box.rows.append(row)
-        self.box.views.append(view)
-
-    def seal(self, counts: SecureCounts) -> list[int]:
-        """Protect every packet into its box; return the rows whose packet could not be."""
-        failed: list[int] = []
-        for row, view, sealed, protect in self._sealed:
-            try:
-                sealed[:] = protect(bytes(view))
-            except (SrtpError, UsageError):  # the key is used up, or the packet too long
-                failed.append(row)
-        counts.protected += len(self._sealed) - len(failed)
-        counts.unsent += len(failed)
-        return failed
-
-    def without(self, failed: list[int]) -> Outbox:
-        """Return the box without some rows, for one beat: in theirs lies what went out before."""
-        box = self.box
-        kept = [each for each in zip(box.rows, box.views, strict=True) if each[0] not in failed]
-        rows, views = [row for row, _ in kept], [view for _, view in kept]
-        self._spoilt -= 1  # a version of its own: nothing below may remember it as another
-        return Outbox(phase=box.phase, version=self._spoilt, rows=rows, views=views)
+Position = StreamPosition | DtlsPosition
+Secret = StreamKeys | DtlsTerms | Position
+_REPORTS = 192, 223  # second octets of RTCP (RFC 5761 section 4), as `is_rtcp` tells it
 
 
 class SecureIO:
@@ -101,8 +53,11 @@ class SecureIO:
         self._rows: dict[int, Stream] = {}
         self._shaking: dict[int, DtlsStream] = {}
         self._attached: dict[int, int] = {}  # leg to row, of all legs
-        self._plans: dict[int, tuple[int, _Plan]] = {}  # by phase
+        self._plans: dict[int, tuple[int, SecurePlan]] = {}  # by phase
         self._generation = 0  # of the secured rows and keys: a plan made before is stale
+        self._receivers: dict[int, SrtpSession] = {}  # by inbox code: what opens RTP by itself
+        self._heard = HeardHeaders()
+        self._boxes: tuple[Inbox, Boxes] | None = None
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind a pair; see `MediaIO.reserve`."""
@@ -124,7 +79,9 @@ class SecureIO:
         stream = self._legs.get(leg)
         self._generation += 1
         if isinstance(stream, SrtpStream) and isinstance(keys, StreamKeys):
+            self._recall(stream)
             stream.change(keys)
+            self._open_together(stream)
             return
         if isinstance(stream, DtlsStream) and isinstance(keys, DtlsTerms):
             stream.change(keys)
@@ -135,7 +92,7 @@ class SecureIO:
 
     def _begin(self, leg: int, keys: Secret) -> None:
         made: Stream
-        if isinstance(keys, DtlsTerms):
+        if isinstance(keys, DtlsTerms | DtlsPosition):
             made = self._shaking[leg] = DtlsStream(keys, self.counts)
         else:
             made = SrtpStream(keys)
@@ -144,7 +101,18 @@ class SecureIO:
         if row is not None:
             self._bind(made, row)
 
-    def position(self, leg: int, ssrc: int, following: int) -> StreamPosition | None:
+    def settled(self, leg: int) -> bool:
+        """Tell whether a leg may move now: no DTLS handshake of it is under way."""
+        stream = self._shaking.get(leg)
+        return stream is None or stream.settled
+
+    def hold(self, leg: int) -> None:
+        """Begin no handshake of a leg any more: it is about to leave, see `position`."""
+        stream = self._shaking.get(leg)
+        if stream is not None:
+            stream.hold()
+
+    def position(self, leg: int, ssrc: int, following: int) -> Position | None:
         """Return how far a leg's keys are used, for another to go on; None: it can't.
 
         Parameters
@@ -153,8 +121,9 @@ class SecureIO:
             Of the RTP packet that would be next. Nothing may be sent or heard afterwards.
         """
         stream = self._legs.get(leg)
-        if not isinstance(stream, SrtpStream):
+        if stream is None:
             return None
+        self._recall(stream)
         try:
             return stream.position(ssrc, following)
         except SrtpError:
@@ -176,17 +145,50 @@ class SecureIO:
         self._io.release(leg)
 
     def _bind(self, stream: Stream, row: int) -> None:
+        if stream.row is not None and self._rows.get(stream.row) is stream:
+            self._unbind(stream, stream.row)
         stream.row = row
         self._rows[row] = stream
+        self._receivers.pop(2 * row, None)
+        self._open_together(stream)
         self._generation += 1
+
+    def _unbind(self, stream: Stream, row: int) -> None:
+        self._recall(stream)
+        self._receivers.pop(2 * row, None)
+        del self._rows[row]
 
     def _forget(self, leg: int) -> None:
         stream = self._legs.pop(leg, None)
         self._shaking.pop(leg, None)
         if stream is not None and stream.row is not None:
             if self._rows.get(stream.row) is stream:
-                del self._rows[stream.row]
+                self._unbind(stream, stream.row)
             self._generation += 1
+
+    def _open_together(self, stream: Stream) -> None:
+        """Let a row's RTP be opened in batches, where one key alone can."""
+        if not isinstance(stream, SrtpStream) or stream.row is None:
+            return
+        self._heard.put(stream.row, stream.heard)
+        if stream.receiver is None:
+            self._receivers.pop(2 * stream.row, None)
+        else:
+            self._receivers[2 * stream.row] = stream.receiver
+
+    def _recall(self, stream: Stream) -> None:
+        """Let a stream know the last packet of its own that batches have opened."""
+        row = stream.row
+        if isinstance(stream, SrtpStream) and row is not None and 2 * row in self._receivers:
+            stream.heard = self._heard.get(row)
+
+    def _note_source(self, stream: Stream) -> None:
+        """Count that a peer is another source than before; forget the former ones now and then."""
+        cipher = stream.cipher if isinstance(stream, DtlsStream) else stream
+        if cipher is not None and cipher.note_source():
+            self._recall(stream)
+            cipher.renew()
+            self._open_together(stream)
 
     # ------------------------------------------------------------------------------ packets
 
@@ -194,24 +196,69 @@ class SecureIO:
         """Fill the inbox with what is in the clear or passes; see `MediaIO.receive`."""
         count = self._io.receive(inbox)
         self.idle = not count
-        if not self._rows:
+        if not self._rows or not count:
             return count
-        views, sizes, codes, rows = inbox.views, inbox.sizes, inbox.codes, self._rows
-        index = 0
-        while index < count:
-            stream = rows.get(codes[index] >> 1)
-            if stream is None or self._open(stream, inbox, index):
-                index += 1
-                continue
-            count -= 1  # gone; the last one takes its place
+        gone = self._open_all(inbox, count)
+        views, sizes, codes = inbox.views, inbox.sizes, inbox.codes
+        for index in sorted(gone, reverse=True):
+            count -= 1  # the last one, which is to stay, takes its place
             if index < count:
                 views[index][: sizes[count]] = views[count][: sizes[count]]
                 sizes[index], codes[index] = sizes[count], codes[count]
         return count
 
+    def _open_all(self, inbox: Inbox, count: int) -> list[int]:
+        """Decrypt what is secured where it lies; return the places of what does not pass."""
+        codes, sizes, kinds = inbox.codes[:count], inbox.sizes, inbox.data[:count, 1]
+        sessions = list(map(self._receivers.get, codes))
+        apart = (kinds >= _REPORTS[0]) & (kinds <= _REPORTS[1])
+        places: list[int] | None = None
+        gone: list[int] = []
+        if apart.any() or None in sessions or max(sizes[:count]) > LONGEST:
+            places = []
+            for place, session in enumerate(sessions):
+                if session is not None and not apart[place] and sizes[place] <= LONGEST:
+                    places.append(place)
+                    continue
+                stream = self._rows.get(codes[place] >> 1)
+                if stream is not None and not self._open(stream, inbox, place):
+                    gone.append(place)
+            sessions = [sessions[place] for place in places]
+        return gone + self._open_batch(inbox, count, places, [s for s in sessions if s is not None])
+
+    def _open_batch(
+        self, inbox: Inbox, count: int, places: list[int] | None, sessions: list[SrtpSession]
+    ) -> list[int]:
+        """Decrypt the RTP of many legs; return the places of what does not pass."""
+        if not sessions:
+            return []
+        if self._boxes is None or self._boxes[0] is not inbox:
+            self._boxes = (inbox, Boxes(inbox.data))
+        boxes, counts, sizes, codes = self._boxes[1], self.counts, inbox.sizes, inbox.codes
+        boxes.lengths[:count] = sizes[:count]
+        failed = boxes.unprotect(Ciphers(sessions), places)
+        for status in failed.values():
+            counts.refuse(refusal(status))
+        passed: Sequence[int] = range(count) if places is None else places
+        if failed:
+            passed = [place for place in passed if place not in failed]
+        if len(passed) == count:
+            sizes[:count] = boxes.lengths[:count].tolist()
+            changed = self._heard.note(codes[:count], inbox.data[:count, :12])
+        elif passed:
+            for place in passed:
+                sizes[place] = int(boxes.lengths[place])
+            changed = self._heard.note([codes[p] for p in passed], inbox.data[passed, :12])
+        else:
+            changed = []
+        for row in changed:
+            self._note_source(self._rows[row])
+        counts.unprotected += len(passed)
+        return list(failed)
+
     def _open(self, stream: Stream, inbox: Inbox, index: int) -> bool:
         """Decrypt one datagram where it lies; False when it does not pass."""
-        view, counts = inbox.views[index], self.counts
+        view = inbox.views[index]
         packet = bytes(view[: inbox.sizes[index]])
         alone = inbox.codes[index] & 1
         if isinstance(stream, SrtpStream):
@@ -221,22 +268,18 @@ class SecureIO:
         if cipher is None:
             return False
         try:
-            if alone or is_rtcp(packet):
-                plain = cipher.unprotect(packet, rtcp=True)
-            else:
-                plain = cipher.unprotect_rtp(packet)
-        except SrtpReplayError:
-            counts.replayed += 1
-        except SrtpAuthenticationError:
-            counts.forged += 1
-        except SrtpError:
-            counts.malformed += 1
-        else:
-            counts.unprotected += 1
-            size = inbox.sizes[index] = len(plain)  # no more than came
-            view[:size] = plain
-            return True
-        return False
+            plain = cipher.unprotect(packet, rtcp=bool(alone) or is_rtcp(packet))
+        except SrtpError as error:
+            self.counts.refuse(error)
+            return False
+        self.counts.unprotected += 1
+        size = inbox.sizes[index] = len(plain)  # no more than came
+        view[:size] = plain
+        if cipher.source_changed:
+            self._note_source(stream)
+        if stream.row is not None and 2 * stream.row not in self._receivers:
+            self._open_together(stream)  # perhaps it was the first under a new key
+        return True
 
     def _shake(self, stream: DtlsStream, packet: bytes, *, alone: bool) -> SrtpStream | None:
         """Take what belongs to the handshake; return the cipher for what does not."""
@@ -290,13 +333,13 @@ class SecureIO:
             self.counts.unsent += 1
             failed.append(row)
 
-    def _plan(self, outbox: Outbox) -> _Plan:
+    def _plan(self, outbox: Outbox) -> SecurePlan:
         """Return what to do with the rows of a phase, made anew after a change."""
         # A handshake that is done makes keys without anybody having said so.
         key = (outbox.version << 32) + self._generation + self.counts.handshakes
         known = self._plans.get(outbox.phase)
         if known is not None and known[0] == key:
             return known[1]
-        plan = _Plan(outbox, key, self._rows)
+        plan = SecurePlan(outbox, key, self._rows)
         self._plans[outbox.phase] = (key, plan)
         return plan

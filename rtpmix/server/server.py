@@ -294,13 +294,18 @@ class Server(Policies):
             encryption=encryption,
         )
 
-    async def bridge(self, *legs: Leg, name: str | None = None) -> Bridge:
+    async def bridge(
+        self, *legs: Leg, name: str | None = None, limiter: bool | None = None
+    ) -> Bridge:
         """Join legs so that each hears all others; the bridge works from the next tick on.
 
         Parameters
         ----------
         name
             For `find_bridge`; one bridge at a time may have it.
+        limiter
+            Whether talkers who together pass full scale are turned down, not clipped; None: as
+            `Config.soft_limiter` says.
 
         Notes
         -----
@@ -313,9 +318,8 @@ class Server(Policies):
             raise UsageError(f"there is a bridge named {name!r} already: add legs to that one")
         scope = current_scope.get()
         shared = name is not None and scope is not None
-        bridge = Bridge(
-            board, board.next_seat(), name, None if shared else scope, until_empty=shared
-        )
+        owner = None if shared else scope
+        bridge = Bridge(board, board.next_seat(), name, owner, until_empty=shared, limiter=limiter)
         board.bridges.add(bridge)
         try:
             for leg in legs:

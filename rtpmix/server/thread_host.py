@@ -13,7 +13,8 @@ Some settings of the process are changed while a host runs, and put back by `sto
 * The interpreter's switch interval goes from 5 ms to 0.1 ms, for that is how long the event loop
   may keep the interpreter from a media thread that is due. While a beat is on it is 20 ms: a beat
   that is interrupted takes twice as long, and the event loop gains nothing by it. It has what is
-  left between beats, and half a millisecond when they are late.
+  left between beats, and half a millisecond when they are late. Threads with long work step aside
+  by themselves (`beat_gate`).
 * Garbage collections become rarer (`memory.RareCollections`), and none begins within a beat.
 
 One more stays: the C library keeps some freed memory.
@@ -36,6 +37,7 @@ from ..errors import UsageError
 from ..mixer.commands import MixerEvent
 from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.rows import FRAME
+from .beat_gate import begin_beat, end_beat
 from .coding import CodingThreads
 from .engine_host import EngineHost
 from .media_loop import OnEvent
@@ -164,6 +166,7 @@ class ThreadHost(EngineHost):
             if self._collects:
                 gc.disable()
             events: list[MixerEvent] = []
+            begin_beat()
             try:
                 events = media.beat()
             except Exception:
@@ -171,6 +174,8 @@ class ThreadHost(EngineHost):
                 _log.exception("a beat of the media thread failed")
                 media.failed_beats += 1
                 engine.skip(1)
+            finally:
+                end_beat()
             if self._collects:
                 gc.enable()
             sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import RtpmixError, UsageError
-from ..mixer.commands import Command, LegParted, MixerEvent, TapFrame
+from ..mixer.commands import Command, LegParted, MixerEvent, PartLeg, TapFrame
 from ..mixer.tap import TapBlock
 from ..recorder import load_key
 from . import worker_messages as say
 from .channel import Channel
 from .media_io import LearningIO
-from .media_loop import MediaLoop
+from .media_loop import Item, MediaLoop
 from .memory import keep_freed_memory
 from .recording_writer import RecordingWriter
 from .shared_io import SharedIO
@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 SLOW = 4 << 20  # octets that wait for the server: beyond it, frames for programs are dropped
 STATS_BEATS = 100  # a leg's counters are told once in so many beats
 FIGURES_BEATS = 20  # beats between two signs of life
+HANDSHAKE_FRAMES = 200  # that a leg waits before it moves; OpenSSL asks again after one and three s
 
 
 class Worker(ThreadHost):
@@ -223,15 +224,21 @@ class Worker(ThreadHost):
 
 
 class WorkerLoop(MediaLoop):
-    """A beat that begins with what the server said."""
+    """A beat that begins with what the server said.
+
+    A leg whose DTLS handshake is under way parts when it is done: OpenSSL can't be taken along.
+    """
 
     def __init__(self, engine: Any, io: LearningIO, worker: Worker) -> None:
         super().__init__(engine, io)
         self._worker = worker
+        self._parting: dict[int, int] = {}  # legs that wait, and until which beat
 
     def beat(self) -> list[MixerEvent]:
         """Do everything of one beat; see `MediaLoop.beat`."""
         self._worker.listen()
+        if self._parting:
+            self._let_part()
         events = super().beat()
         for event in events:
             if isinstance(event, LegParted):
@@ -242,6 +249,26 @@ class WorkerLoop(MediaLoop):
                     self._worker.carry(say.Carried(event.leg, position))
                 self.io.release(event.leg)  # our copy of the sockets; the server has another
         return events
+
+    def _do(self, item: Item) -> None:
+        if isinstance(item, PartLeg) and not self.secured.settled(item.leg):
+            wait = HANDSHAKE_FRAMES * self.engine.phases
+            self._parting[item.leg] = self.beats + wait
+            return
+        if isinstance(item, PartLeg):
+            self.secured.hold(item.leg)
+        super()._do(item)
+
+    def _let_part(self) -> None:
+        for leg, last in tuple(self._parting.items()):
+            if self.secured.settled(leg):
+                self.submit(PartLeg(leg))
+            elif self.beats >= last:
+                self.secured.hold(leg)
+                self.engine.submit(PartLeg(leg))  # its handshake begins anew where it goes
+            else:
+                continue
+            del self._parting[leg]
 
 
 def _only(block: TapBlock, legs: set[int]) -> TapBlock:

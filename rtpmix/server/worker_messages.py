@@ -11,10 +11,9 @@ from ..mixer.commands import MixerEvent, TapFrame
 from ..mixer.figures import LegCounts
 from ..mixer.tap import TapBlock
 from ..rtp.latching import Terms
-from ..rtp.srtp_position import StreamPosition
 from .latching_io import Learned
 from .media_io import Address
-from .secure_io import Secret
+from .secure_io import Position, Secret
 
 # ------------------------------------------------------------------------------ to a worker
 
@@ -189,7 +188,7 @@ class Carried:
     """How far the keys of a leg are used that goes elsewhere, told before it has parted."""
 
     leg: int
-    position: StreamPosition
+    position: Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from .uri import SipUri, parse_uri
 
 # User-Agents that give up at the first challenge they don't know, where RFC 8760 section 2.4 has
 # them ignore it. They get the one for MD5 alone.
-MD5_ONLY_AGENTS = ("baresip v0.", "baresip v1.", "baresip v2.", "JsSIP ")
+MD5_ONLY_AGENTS = ("baresip v0.", "baresip v1.", "baresip v2.", "JsSIP ", "SIP.js/")
 
 _NO_HASH = "0" * 64
 _LONGEST_NAME = 256  # characters of a user name: names are remembered where they failed

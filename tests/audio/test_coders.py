@@ -46,6 +46,31 @@ def test_a_tone_comes_through(codec: Any) -> None:
     assert level(heard[codec.frame * 10 :], 1013, codec.rate_hz) == pytest.approx(3276, rel=0.05)
 
 
+def test_the_first_octet_of_an_opus_packet_tells_its_length() -> None:
+    """RFC 6716 section 3.1, table 2, against libopus; code 3 says more in the next octet."""
+    decoder = opus.OpusDecoder()
+    lengths = [decoder.samples(bytes((toc, 1, 2, 3, 4))) for toc in range(256) if toc & 3 != 3]
+    assert set(lengths) >= {120, 240, 480, 960, 1920, 2880, 5760}
+    assert [int(opus.SAMPLES[toc]) for toc in range(256) if toc & 3 != 3] == lengths
+    assert not opus.SAMPLES[3::4].any()
+
+
+@pytest.mark.parametrize("codec", WIDE, ids=lambda codec: codec.name)
+def test_a_frame_is_decoded_into_its_place(codec: Any) -> None:
+    encoder, one, other = encoder_of(codec), decoder_of(codec), decoder_of(codec)
+    sound = tone(700, codec.rate_hz, 0.2)
+    places = np.full((10, codec.frame * codec.packet_ms // 20), 7, np.int16)
+    packets = [
+        payload
+        for at in range(0, len(sound), codec.frame)
+        for payload in encoder.encode(sound[at : at + codec.frame])
+    ][:10]
+    for place, payload in zip(places, packets, strict=True):
+        assert one.decode_into(payload, place)
+        assert np.array_equal(place, other.decode(payload))
+    assert not one.decode_into(b"\x03" if codec.encoding == "OPUS" else packets[0][:-1], places[0])
+
+
 @pytest.mark.parametrize("codec", WIDE, ids=lambda codec: codec.name)
 @given(payload=st.binary(max_size=1500))
 def test_no_payload_raises_and_what_cannot_be_read_says_so(codec: Any, payload: bytes) -> None:

@@ -122,3 +122,16 @@ def test_the_coefficients_are_the_same_everywhere() -> None:
 def test_other_rates_are_refused(pair: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="give two of 8000, 16000 and 48000"):
         resampler(*pair)
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), PAIRS)
+def test_many_rows_are_resampled_as_one_by_one(from_hz: int, to_hz: int) -> None:
+    """Forty rows are more than one product of matrices takes; none is one, too."""
+    one, chance = resampler(from_hz, to_hz), np.random.default_rng(3)
+    frames = chance.integers(-32768, 32768, (40, from_hz // 50)).astype(np.int16)
+    past = chance.integers(-32768, 32768, (40, one.history)).astype(np.int16)
+    rows = [
+        one.process(frame[None], before[None]) for frame, before in zip(frames, past, strict=True)
+    ]
+    assert np.array_equal(one.process(frames, past), np.concatenate(rows))
+    assert one.process(frames[:0], past[:0]).shape == (0, to_hz // 50)

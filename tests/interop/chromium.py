@@ -78,7 +78,8 @@ class Site:
             path = head.split()[1].decode().partition("?")[0]
             reply = await self._reply(path, body)
             length = f"Content-Length: {len(reply)}\r\n".encode()
-            kind = b"Content-Type: text/html; charset=utf-8\r\nConnection: close\r\n"
+            name = "javascript" if path.endswith(".js") else "html"  # a module must be called so
+            kind = f"Content-Type: text/{name}; charset=utf-8\r\nConnection: close\r\n".encode()
             writer.write(b"HTTP/1.1 200 OK\r\n" + kind + length + b"\r\n" + reply)
             await writer.drain()
         writer.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,19 @@ from rtpmix.testing import TonePhone
 from tests.interop.chromium import Site
 from tests.interop.sipp import server_address
 from tests.interop.test_webrtc import address
-from tests.interop.web_phone import for_web_phones, open_phone, site_with_jssip
+from tests.interop.web_phone import (
+    WebPhone,
+    for_web_phones,
+    open_phone,
+    site_with_jssip,
+    site_with_sipjs,
+)
 
 __all__ = ["address"]  # a fixture
 
 ALICE, BOB = 437.0, 1013.0
 TONES = (ALICE, BOB)
+CHECKED_FOR = 12  # seconds; Chromium gives a path up that has not answered for five
 
 
 @pytest.fixture
@@ -149,3 +157,93 @@ async def test_a_page_of_another_origin_is_refused(
             assert await status_of_a_handshake(server, other.origin) == 403
             assert await status_of_a_handshake(server, site.origin) == 101
     assert server.contacts("alice") == 0
+
+
+async def is_called(server: rtpmix.Server, site: Site, alice: WebPhone, bob: TonePhone) -> None:
+    """Call the page, be heard and hear, and hang up."""
+    near = await server.invite("sip:alice@pbx.example")
+    await alice.tells("confirmed")
+    assert near.encryption == "DTLS-SRTP"
+    far = await server.invite(bob.uri)
+    await server.bridge(near, far)
+    await comes_to_hear(bob, ALICE)
+    await site.comes_to_hear(BOB, among=TONES)
+    await near.hold()
+    await comes_to_hear(bob)
+    await near.resume()
+    await comes_to_hear(bob, ALICE)
+    await site.comes_to_hear(BOB, among=TONES)
+    await near.hangup()
+    await far.hangup()
+    await alice.tells("ended", originator="remote")
+
+
+async def test_a_page_with_jssip_is_called(
+    server: rtpmix.Server, site: Site, address: str, tmp_path: Path
+) -> None:
+    """Our offer, over the connection that the page opened: it answers, hears, is heard."""
+    bob = TonePhone("bob", host=address, frequency=BOB)
+    opened = open_phone(site, server, tmp_path, user="alice", voice=ALICE)
+    async with asyncio.timeout(120), bob, opened as alice:
+        alice.do("start")
+        await alice.tells("registered")
+        await is_called(server, site, alice, bob)
+
+
+async def test_a_page_with_sip_js_calls_and_is_called(
+    config: rtpmix.Config, address: str, tmp_path: Path
+) -> None:
+    bob = TonePhone("bob", host=address, frequency=BOB)
+    async with asyncio.timeout(120), site_with_sipjs() as site:
+        let_in = replace(config, websocket_origins=(site.origin,))
+        async with rtpmix.Server(let_in) as server, bob:
+
+            @server.on_invite
+            async def connect(call: rtpmix.IncomingCall) -> None:
+                far = await server.invite(bob.uri)
+                near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
+                await server.bridge(near, far)
+                await near.closed()
+
+            async with open_phone(site, server, tmp_path, user="alice", voice=ALICE) as alice:
+                alice.do("start")
+                await alice.tells("registered")
+                await is_called(server, site, alice, bob)
+                alice.do("call", target="sip:bob@pbx.example")
+                await alice.tells("confirmed")
+                await comes_to_hear(bob, ALICE)
+                await site.comes_to_hear(BOB, among=TONES)
+                alice.do("hold")
+                await alice.tells("hold")
+                await comes_to_hear(bob)
+                alice.do("unhold")
+                await alice.tells("unhold")
+                await comes_to_hear(bob, ALICE)
+                alice.do("hangup")
+                await alice.tells("ended", originator="local")
+
+
+async def test_a_page_goes_to_another_media_worker_and_is_heard_there(
+    config: rtpmix.Config, site: Site, address: str, tmp_path: Path
+) -> None:
+    """Its keys move; its checks of the path are answered there, or it would stop within seconds."""
+    bob = TonePhone("bob", host=address, frequency=BOB)
+    async with asyncio.timeout(120), rtpmix.Server(replace(config, workers=2)) as server, bob:
+        async with open_phone(site, server, tmp_path, user="alice", voice=ALICE) as alice:
+            alice.do("start")
+            await alice.tells("registered")
+            near = await server.invite("sip:alice@pbx.example")
+            bridge = await server.bridge(await server.invite(bob.uri))
+            await bridge.add(near)
+            assert server.snapshot()["media"]["legs_moved"] == 1
+            await comes_to_hear(bob, ALICE)
+            await site.comes_to_hear(BOB, among=TONES)
+            for _ in range(CHECKED_FOR):
+                await site.listen(1.0)
+                assert bob.hears(*TONES) == {ALICE}
+            await site.comes_to_hear(BOB, among=TONES)
+            await near.hangup()
+            await alice.tells("ended", originator="remote")
+        srtp = server.snapshot()["media"]["srtp"]
+        assert srtp["handshakes"] == 1
+        assert srtp["forged"] == 0

@@ -1,4 +1,4 @@
-"""A JsSIP phone in a page of headless Chromium, with a microphone that says one tone."""
+"""A JsSIP or SIP.js phone in a page of headless Chromium, with a microphone that says one tone."""
 
 from __future__ import annotations
 
@@ -51,6 +51,27 @@ async def site_with_jssip() -> AsyncIterator[Site]:
     }
     page = "".join(f'<script src="{path}"></script>' for path in scripts)
     site = Site({"/": f"<!doctype html>{page}", **scripts})
+    await site.start()
+    with contextlib.closing(site):
+        yield site
+
+
+@asynccontextmanager
+async def site_with_sipjs() -> AsyncIterator[Site]:
+    """Serve a page with SIP.js, of which the browser loads the modules themselves."""
+    library = HERE / "node_modules/sip.js/lib"
+    if not library.is_dir():
+        absent("SIP.js is not installed: make peers")
+    find_peer("chromium")
+    modules = {
+        f"/sip.js/{path.relative_to(library)}": path.read_text() for path in library.rglob("*.js")
+    }
+    page = (
+        '<!doctype html><script src="/ear.js"></script>'
+        '<script type="module" src="/page.js"></script>'
+    )
+    own = {"/": page, "/ear.js": EAR, "/page.js": (HERE / "sipjs_page.js").read_text()}
+    site = Site({**modules, **own})
     await site.start()
     with contextlib.closing(site):
         yield site

@@ -136,3 +136,29 @@ def test_digits_that_cannot_be_sent_are_refused(rig, command: SendDigits) -> Non
     [refused] = rig.told(CommandRefused)
     assert refused.command == command
     assert not events_to(rig, 1)
+
+
+def test_digits_that_claim_minutes_do_not_silence_who_gets_them(rig, speech) -> None:
+    """Events take the place of audio: 64 forwarded digits of 8 s each would be eight minutes."""
+    rig.open(1, dtmf_payload_type=DTMF)
+    rig.open(2, dtmf_payload_type=DTMF)
+    rig.bridge(1, (1, 2), dtmf=((False, False), (True, False)))
+    rig.frame({1: speech(1), 2: speech(2)})
+    sequence, timestamp = rig._next[1]
+    for number in range(100):
+        payload = TelephoneEvent(number % 10, 0xFFFF, end=True).to_bytes()
+        packet = RtpPacket(
+            payload_type=DTMF,
+            sequence_number=sequence + number & 0xFFFF,
+            timestamp=timestamp + 0x10000 * number,
+            ssrc=0x5001,
+            payload=payload,
+        )
+        rig.hand_in(1, packet.to_bytes())
+    assert len(rig.told(DigitPressed)) == 0
+    rig.beat(4 * 50 * 6)
+    assert len(rig.told(DigitPressed)) == 100
+    events = len(events_to(rig, 2))
+    assert events <= 260  # 5 s, and the copies of the last one
+    rig.beat(4 * 50)
+    assert len(events_to(rig, 2)) == events

@@ -183,3 +183,31 @@ def test_copied_counters_say_the_same_as_those_of_each_leg(make_rig, speech) -> 
     assert lossy.inbound_mos is not None
     assert lossy.inbound_mos < 4.4
     assert rig.engine.leg_counts([]).legs == ()
+
+
+def test_a_goodbye_is_told_once_however_often_it_is_said(rig, speech) -> None:
+    """260 in one datagram, eight datagrams a beat, would be 400,000 events a second."""
+    rig.open(1)
+    rig.frame({1: speech(1)})
+    source = 0x5001
+    said = build_compound([ReceiverReport(ssrc=source), *[Goodbye((source,))] * 200])
+    for _ in range(5):
+        rig.hand_in(1, said, rtcp=True)
+        rig.beat()
+    assert len(rig.told(PeerSaidBye)) == 1
+
+
+def test_no_more_rtcp_is_read_of_a_leg_than_a_peer_has_to_say(rig, speech) -> None:
+    """What is too much is dropped and counted, and a report after the flood is read."""
+    rig.open(1)
+    rig.frame({1: speech(1)})
+    bomb = build_compound([ReceiverReport(ssrc=7)]) + b"\x80\xcc\x00\x00" * 400  # empty APP
+    for _ in range(2 * SECOND):
+        rig.hand_in(1, bomb, rtcp=True)
+        rig.beat()
+    read = 2 * SECOND - rig.engine.leg_stats(1).dropped
+    assert 8000 // len(bomb) <= read <= (8000 + 2 * 4000) // len(bomb) + 1
+    rig.beat(SECOND)
+    block = ReportBlock(ssrc=0x1001, fraction_lost=64)
+    rig.hand_in(1, build_compound([ReceiverReport(ssrc=5, blocks=(block,))]), rtcp=True)
+    assert rig.engine.leg_stats(1).remote_lost_fraction == 0.25

@@ -101,7 +101,7 @@ def test_a_stream_that_moved_takes_no_report_twice(suite: str) -> None:
     for each in reports[:3]:
         assert stream.unprotect(each, rtcp=True) == REPORT
     heard = peer.protect(packet(9), rtcp=False)
-    stream.unprotect_rtp(heard)
+    stream.unprotect(heard, rtcp=False)
     position = stream.position(SSRC, 1)
     assert (position.sent, position.heard) == ((SSRC, 0), (SSRC, 9))
     moved = SrtpStream(position)
@@ -109,7 +109,7 @@ def test_a_stream_that_moved_takes_no_report_twice(suite: str) -> None:
         with pytest.raises(SrtpReplayError):
             moved.unprotect(each, rtcp=True)
     with pytest.raises(SrtpReplayError):
-        moved.unprotect_rtp(heard)
+        moved.unprotect(heard, rtcp=False)
     assert moved.unprotect(reports[3], rtcp=True) == REPORT
     again = moved.position(SSRC, 1)
     assert again.report_heard == (SSRC, 4)

@@ -10,6 +10,8 @@ from rtpmix.errors import SdpError
 from rtpmix.rtp.srtp import SUITES, MasterKey
 from rtpmix.sdp.crypto import MAX_LINES, read_crypto
 from rtpmix.sdp.description import MediaDescription, parse_sdp
+from rtpmix.sdp.fingerprint import DtlsSecured
+from rtpmix.sdp.ice import IceCredentials
 from rtpmix.sdp.negotiation import (
     Capabilities,
     LocalMedia,
@@ -256,3 +258,60 @@ def test_a_flood_of_lines_is_read_up_to_a_bound() -> None:
     many = tuple(f"{n} {SUITE} {KEY}" for n in range(1, 200))
     media: MediaDescription = parse_sdp(offer("RTP/SAVP", *many)).media[0]
     assert len(read_crypto(media)) == MAX_LINES
+
+
+# ------------------------------------------------------------------------- calls to browsers
+
+ICE = IceCredentials("oursours", "p" * 24)
+WEB = Security(
+    policy=OPTIONAL,
+    fingerprint="sha-256 " + "AB:" * 31 + "AB",
+    prefers_dtls=True,
+    web=True,
+    ice=ICE,
+)
+
+
+def web_offer(previous: Negotiated | None = None) -> str:
+    mine = LocalMedia(address="192.0.2.1", port=4000, session_id=1, version=1, security=WEB)
+    return make_offer(CAPABILITIES, mine, previous).to_bytes().decode()
+
+
+def browser_answers(body: str, *, ice: bool) -> Negotiated:
+    said = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "q" * 22 + "\r\n" if ice else ""
+    said += f"a=fingerprint:sha-256 {'CD:' * 31}CD\r\na=setup:active\r\na=rtcp-mux\r\na=mid:0\r\n"
+    theirs = offer("UDP/TLS/RTP/SAVPF", more=said)
+    return accept_answer(parse_sdp(body.encode()), parse_sdp(theirs), CAPABILITIES)
+
+
+def test_an_offer_to_a_browser_has_one_bundle_ice_and_the_one_profile_that_it_takes() -> None:
+    """RFC 8829 section 5.1.2, RFC 8445 section 2.5, RFC 9143; under an optional policy, too."""
+    body = web_offer()
+    session, _, stream = body.partition("m=audio 4000 UDP/TLS/RTP/SAVPF 0 8 101\r\n")
+    assert "a=group:BUNDLE 0\r\n" in session
+    assert "a=ice-lite\r\n" in session
+    for line in ("mid:0", "rtcp-mux", "setup:actpass", "ice-ufrag:oursours", "end-of-candidates"):
+        assert stream.count(f"a={line}\r\n") == 1, line
+    assert " 192.0.2.1 4000 typ host\r\n" in stream
+
+
+def test_what_was_agreed_with_a_browser_is_offered_again() -> None:
+    agreed = browser_answers(web_offer(), ice=True)
+    assert isinstance(agreed.secured, DtlsSecured)
+    assert agreed.secured.ice == ICE
+    assert not agreed.secured.is_client
+    again = web_offer(agreed)
+    assert again == web_offer()
+
+
+def test_a_peer_without_ice_is_not_waited_for() -> None:
+    agreed = browser_answers(web_offer(), ice=False)
+    assert isinstance(agreed.secured, DtlsSecured)
+    assert agreed.secured.ice is None
+    assert "ice-" not in web_offer(agreed)
+
+
+def test_a_browser_may_not_answer_in_the_clear() -> None:
+    for profile in ("RTP/AVP", "UDP/TLS/RTP/SAVPF"):
+        with pytest.raises(SdpError):
+            accept_answer(parse_sdp(web_offer().encode()), parse_sdp(offer(profile)), CAPABILITIES)

@@ -116,3 +116,40 @@ def test_a_call_with_limiter_and_automatic_gain_replays_bit_for_bit(tmp_path: Pa
     report = replay(tmp_path / "call", load_or_make_key(key))
     assert report.is_consistent, report.lines
     assert report.equal > 200
+
+
+def clipped(tmp_path: Path, name: str, limiter: bool | None, **config: bool) -> int:
+    """Return how many samples that bob was sent had to be cut off, after a replay of the call."""
+    key = tmp_path / "key"
+
+    async def story(server: rtpmix.Server, alice: TonePhone, bob: TonePhone) -> int:
+        meeting = await meet(server, alice, bob)
+        legs = meeting.legs
+        for leg in legs:
+            await meeting.remove(leg)
+        bridge = await server.bridge(*legs, limiter=limiter)
+        assert bridge.has_limiter is (
+            config.get("soft_limiter", False) if limiter is None else limiter
+        )
+        recording = await bridge.record(tmp_path / name)
+        alice.speak_tone(700.0, level_db=-3.0)
+        await asyncio.sleep(0.5)
+        await bridge.set_gain(listener=legs[1], talker=legs[0], gain_db=12)
+        await asyncio.sleep(2)
+        await recording.stop()
+        return sum(leg.stats().clipped for leg in legs)
+
+    count = play(story, recording_key=key, **config)
+    report = replay(tmp_path / name, load_or_make_key(key))
+    assert report.is_consistent, report.lines
+    return int(count)
+
+
+def test_a_bridge_has_a_limiter_or_not_whatever_others_have(tmp_path: Path) -> None:
+    """A voice turned up by 12 dB: what is too much is cut off, or turned down in 2 ms."""
+    without = clipped(tmp_path, "without", None)
+    assert without > 1000
+    assert clipped(tmp_path, "other", False, soft_limiter=True) == without
+    limited = clipped(tmp_path, "with", True)
+    assert limited < without / 20
+    assert clipped(tmp_path, "all", None, soft_limiter=True) == limited

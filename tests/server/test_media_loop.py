@@ -27,6 +27,7 @@ class Wire:
         self.calls: list[tuple[object, ...]] = []
         self.sent: list[tuple[int, bytes]] = []
         self.arriving: dict[int, deque[bytes]] = {}
+        self.extra: list[tuple[int, bytes, bool]] = []
         self.fails: list[int] = []
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
@@ -46,6 +47,7 @@ class Wire:
         self.calls.append(("release", leg))
 
     def receive(self, inbox: Inbox) -> int:
+        inbox.count = 0  # whatever became of what was there
         for row, waiting in self.arriving.items():
             if waiting:
                 inbox.put(row, waiting.popleft())
@@ -54,6 +56,7 @@ class Wire:
     def send(self, outbox: Outbox) -> list[int]:
         pairs = zip(outbox.rows, outbox.views, strict=True)
         self.sent += [(row, bytes(view)) for row, view in pairs]
+        self.extra += outbox.extra
         return self.fails
 
 

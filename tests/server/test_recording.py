@@ -12,7 +12,15 @@ import pytest
 
 import rtpmix
 from rtpmix.mixer.commands import Command
-from rtpmix.recorder import Recipients, Verdict, load_key, read_capture, read_facts, verify
+from rtpmix.recorder import (
+    Recipients,
+    Verdict,
+    load_key,
+    load_or_make_key,
+    read_capture,
+    read_facts,
+    verify,
+)
 from rtpmix.replay import replay
 from rtpmix.server.inline_host import InlineHost
 from rtpmix.testing import TonePhone, VirtualNet, run
@@ -232,3 +240,37 @@ def test_a_recording_that_cannot_be_made_says_so(tmp_path: Path) -> None:
                 assert leg.is_open
 
     run(main(), net, limit=100)
+
+
+def test_recordings_that_begin_together_make_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real threads: each found no key and made one, and all but the first were refused."""
+    asked: list[Path] = []
+
+    def load_or_make(path: Path) -> Recipients:
+        asked.append(path)
+        return load_or_make_key(path)
+
+    monkeypatch.setattr("rtpmix.server.recording.load_or_make_key", load_or_make)
+
+    async def main() -> None:
+        config = rtpmix.Config(
+            sip_listen=("udp:127.0.0.1:0",),
+            media_address="127.0.0.1",
+            rtp_ports=range(13500, 13540),
+            recording_key=tmp_path / "recording.key",
+        )
+        async with rtpmix.Server(config) as server:
+            bridges = [await server.bridge(name=f"room-{number}") for number in range(8)]
+            began = [bridge.record(tmp_path / bridge.id) for bridge in bridges]
+            recordings = await asyncio.gather(*began)
+            for recording in recordings:
+                await recording.stop()
+
+    asyncio.run(main())
+    assert asked == [tmp_path / "recording.key"]
+    keys = load_key(tmp_path / "recording.key")
+    found = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert len(found) == 8
+    assert {verify(path, keys).verdict for path in found} == {Verdict.SEALED}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import pytest
 
+from benchmarks.soak import rss_kb
 from rtpmix.mixer.boxes import Inbox, Outbox
+from rtpmix.rtp.packet import RtpPacket
+from rtpmix.rtp.rtcp import ReceiverReport, build_compound
 from rtpmix.rtp.srtp import DEFAULT_SUITE, MasterKey, SrtpSession, StreamKeys
+from rtpmix.rtp.srtp_position import StreamPosition
 from rtpmix.server.dtls import DtlsIdentity, DtlsTerms
+from rtpmix.server.dtls_stream import DtlsPosition
 from rtpmix.server.media_io import Address
-from rtpmix.server.secure_io import SecureIO
+from rtpmix.server.secure_io import Secret, SecureIO
 from rtpmix.server.shared_io import media_io
+from rtpmix.server.srtp_stream import MAX_SOURCES
 
 PLAIN, SEALED, OTHER = 0, 1, 2
 
@@ -47,6 +54,19 @@ class Notes:
         ]
         self.sent += [(row, packet) for row, packet, _ in outbox.extra]
         return []
+
+
+class Mail(Notes):
+    """A network that has datagrams waiting: code, packet."""
+
+    waiting: tuple[tuple[int, bytes], ...] = ()
+
+    def receive(self, inbox: Inbox) -> int:
+        for place, (code, packet) in enumerate(self.waiting):
+            inbox.views[place][: len(packet)] = packet
+            inbox.sizes[place], inbox.codes[place] = len(packet), code
+        count, self.waiting = len(self.waiting), ()
+        return count
 
 
 def rtp(row: int, sequence: int) -> bytes:
@@ -198,3 +218,182 @@ def test_a_datagram_of_any_size_that_is_no_srtp_is_counted_and_gone(size: int) -
     finally:
         io.release(0)
         peer.close()
+
+
+class Peers:
+    """Four legs, the first in the clear, over a network that has what they sent."""
+
+    def __init__(self) -> None:
+        self.mail = Mail()
+        self.io = SecureIO(self.mail)
+        self.inbox = Inbox(8)
+        self.keys = {
+            leg: StreamKeys(MasterKey.generate(), MasterKey.generate()) for leg in (1, 2, 3)
+        }
+        self.theirs = {leg: SrtpSession.sender(keys.theirs) for leg, keys in self.keys.items()}
+        for leg in range(4):
+            self.io.attach(leg, leg)
+            self.io.secure(leg, self.keys.get(leg))
+
+    def take(self, *mail: tuple[int, bytes]) -> dict[int, bytes]:
+        """Let these come in; return what the engine gets of them, by code."""
+        self.mail.waiting = mail
+        count, inbox = self.io.receive(self.inbox), self.inbox
+        return {inbox.codes[i]: bytes(inbox.views[i][: inbox.sizes[i]]) for i in range(count)}
+
+
+REPORT = b"\x81\xc9\x00\x01" + (901).to_bytes(4, "big")
+
+
+def test_a_batch_of_all_kinds_leaves_what_passes_and_counts_the_rest() -> None:
+    peers = Peers()
+    theirs = peers.theirs
+    forged = SrtpSession.sender(MasterKey.generate())
+    again = theirs[2].protect(rtp(2, 1))
+    assert peers.take((4, again)) == {4: rtp(2, 1)}
+    for n in range(3):
+        found = peers.take(
+            (2, forged.protect(rtp(1, n))),
+            (0, rtp(0, n)),
+            (4, again),
+            (3, theirs[1].protect_rtcp(REPORT)),  # on a port of its own
+            (5, b"\x80"),
+            (6, theirs[3].protect(rtp(3, n))),
+        )
+        assert found == {0: rtp(0, n), 3: REPORT, 6: rtp(3, n)}
+        found = peers.take(
+            (2, theirs[1].protect(rtp(1, n))),
+            (6, theirs[3].protect_rtcp(REPORT)),  # among the RTP
+            (4, rtp(2, n + 2)),
+        )
+        assert found == {2: rtp(1, n), 6: REPORT}
+    counts = peers.io.counts
+    assert (counts.forged, counts.replayed, counts.malformed) == (6, 3, 3)
+    assert counts.unprotected == 1 + 3 * 4
+
+
+def test_of_a_batch_in_which_nothing_passes_nothing_is_left() -> None:
+    peers = Peers()
+    forged = SrtpSession.sender(MasterKey.generate())
+    assert not peers.take(*((2 * leg, forged.protect(rtp(leg, 1))) for leg in (1, 2, 3)))
+    assert not peers.io.idle  # something came: more may wait
+    assert peers.io.counts.forged == 3
+
+
+def test_a_new_key_is_heard_beside_the_old_one_until_its_first_packet() -> None:
+    peers = Peers()
+    old, new = peers.theirs[1], StreamKeys(peers.keys[1].ours, MasterKey.generate())
+    assert peers.take((2, old.protect(rtp(1, 1))))
+    peers.io.secure(1, new)
+    fresh = SrtpSession.sender(new.theirs)
+    for n in (2, 3):
+        assert peers.take((2, old.protect(rtp(1, n)))) == {2: rtp(1, n)}
+    for n in (4, 5):
+        assert peers.take((2, fresh.protect(rtp(1, n)))) == {2: rtp(1, n)}
+    assert not peers.take((2, old.protect(rtp(1, 6))))
+    assert peers.io.counts.forged == 1
+
+
+@pytest.mark.parametrize("key_changed", [False, True])
+def test_how_far_a_leg_was_heard_in_batches_goes_with_it(*, key_changed: bool) -> None:
+    """What has passed here does not pass again where the leg goes on."""
+    peers = Peers()
+    theirs, keys = peers.theirs[2], peers.keys[2]
+    sent = [theirs.protect(rtp(2, 65534 + n & 0xFFFF)) for n in range(4)]
+    for each in sent[:3]:
+        assert peers.take((4, each))
+    if key_changed:
+        peers.io.secure(2, StreamKeys(MasterKey.generate(), keys.theirs))  # ours alone
+    peers.io.attach(2, 7)  # to another row, whose packets are its
+    peers.theirs[2] = theirs
+    at = peers.io.position(2, 902, 1)
+    assert at is not None
+    assert at.heard == (902, 65536)
+    moved = Peers()
+    moved.io.secure(2, None)
+    moved.io.secure(2, at)
+    assert not moved.take((4, sent[2]))
+    assert moved.take((4, sent[3])) == {4: rtp(2, 1)}
+    assert moved.io.counts.replayed == 1
+
+
+def test_a_row_that_is_given_again_is_not_opened_with_the_keys_of_who_had_it() -> None:
+    peers = Peers()
+    before = peers.theirs[1]
+    assert peers.take((2, before.protect(rtp(1, 1))))
+    peers.io.release(1)
+    peers.io.attach(9, 1)
+    late = before.protect(rtp(1, 2))
+    assert peers.take((2, late)) == {2: late}  # a leg in the clear: the engine judges
+    peers.io.secure(9, StreamKeys(MasterKey.generate(), MasterKey.generate()))
+    assert not peers.take((2, before.protect(rtp(1, 3))))
+    assert peers.io.counts.forged == 1
+
+
+class Flooded:
+    """A leg of a `SecureIO` whose peer draws another source for every packet."""
+
+    def __init__(self, stream: Callable[[StreamKeys], Secret]) -> None:
+        self.keys = StreamKeys(MasterKey.generate(), MasterKey.generate())
+        self.network = Mail()
+        self.io = SecureIO(self.network)
+        self.inbox = Inbox(4)
+        self.sender = SrtpSession.sender(self.keys.theirs)
+        self.io.secure(0, stream(self.keys))
+        self.io.attach(0, 0)
+
+    def pass_on(self, sealed: bytes) -> int:
+        self.network.waiting = ((0, sealed),)  # RTCP, too (RFC 5761)
+        return self.io.receive(self.inbox)
+
+    def flood(self, number: int, *, rtcp: bool = False) -> None:
+        for source in range(1, number + 1):
+            packet = (
+                build_compound([ReceiverReport(ssrc=source)])
+                if rtcp
+                else RtpPacket(
+                    payload_type=0, sequence_number=7, timestamp=0, ssrc=source, payload=bytes(20)
+                ).to_bytes()
+            )
+            protect = self.sender.protect_rtcp if rtcp else self.sender.protect
+            assert self.pass_on(protect(packet)) == 1
+            if source % 500 == 0:
+                self.sender = SrtpSession.sender(self.keys.theirs)  # the flood's own memory
+
+
+def by_handshake(keys: StreamKeys) -> Secret:
+    terms = DtlsTerms(DtlsIdentity.generate(), (("sha-256", bytes(32)),), is_client=True)
+    return DtlsPosition(terms, StreamPosition(keys, None, None))
+
+
+@pytest.mark.parametrize("rtcp", [False, True])
+@pytest.mark.parametrize("stream", [lambda keys: keys, by_handshake], ids=["sdes", "dtls"])
+def test_a_peer_that_draws_sources_fills_no_memory(
+    stream: Callable[[StreamKeys], Secret], rtcp: bool
+) -> None:
+    """libsrtp has a context for each source, and forgets none: 4 MB after 20,000 packets."""
+    victim = Flooded(stream)
+    victim.flood(3000, rtcp=rtcp)
+    before = rss_kb()
+    victim.flood(15_000, rtcp=rtcp)
+    assert rss_kb() - before < 1500
+    # The last source goes on, and what it has said does not pass again.
+    packet = rtp(99, 1)
+    sealed = victim.sender.protect(packet)
+    assert victim.pass_on(sealed) == 1
+    assert victim.pass_on(sealed) == 0
+    assert victim.io.counts.replayed == 1
+
+
+def test_a_source_goes_on_where_others_are_forgotten() -> None:
+    """Its sequence numbers have wrapped, and its packets do not pass a second time."""
+    victim = Flooded(lambda keys: keys)
+    wrapped = [(1 << 16) + 5, (1 << 16) + 6]
+    for index in (0, 0x7000, 0xE000, *wrapped):
+        sealed = victim.sender.protect(rtp(5, index & 0xFFFF))
+        assert victim.pass_on(sealed) == 1
+    for _ in range(MAX_SOURCES + 1):
+        victim.io._note_source(victim.io._legs[0])
+    assert victim.pass_on(sealed) == 0
+    assert victim.pass_on(victim.sender.protect(rtp(5, 7))) == 1
+    assert victim.io.counts.forged == 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rtpmix
@@ -52,10 +53,12 @@ class Office:
         tmp_path: Path,
         legs_per_port: int = 1,
         encryption: rtpmix.Encryption = rtpmix.Encryption.FORBIDDEN,
+        dtls: bool = False,
     ) -> None:
         asked = config(tmp_path, legs_per_port=legs_per_port)
         self.server = rtpmix.Server(asked, workers=2)
         self.encryption = encryption  # of the customers
+        self.dtls = dtls
         self.tmp_path = tmp_path
         self.bridges: list[rtpmix.Bridge] = []
         self.agents = [TonePhone(f"agent{n}", frequency=1000.0 + 200 * n) for n in range(2)]
@@ -78,7 +81,10 @@ class Office:
         for number in range(2):
             await self.agents[number].open()
             phone = TonePhone(
-                f"customer{number}", frequency=440.0 + 200 * number, encryption=self.encryption
+                f"customer{number}",
+                frequency=440.0 + 200 * number,
+                encryption=self.encryption,
+                dtls=self.dtls,
             )
             await phone.open()
             self.customers.append(phone)
@@ -142,14 +148,18 @@ async def test_a_supervisor_from_another_worker_moves_and_whispers(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("legs_per_port", "encryption"),
-    [(1, rtpmix.Encryption.FORBIDDEN), (4, rtpmix.Encryption.REQUIRED)],
+    ("legs_per_port", "encryption", "dtls"),
+    [
+        (1, rtpmix.Encryption.FORBIDDEN, False),
+        (4, rtpmix.Encryption.REQUIRED, False),
+        (1, rtpmix.Encryption.REQUIRED, True),
+    ],
 )
 async def test_kill_minus_9_ends_the_calls_of_one_worker_with_bye_and_sealed_captures(
-    tmp_path: Path, legs_per_port: int, encryption: rtpmix.Encryption
+    tmp_path: Path, legs_per_port: int, encryption: rtpmix.Encryption, dtls: bool
 ) -> None:
-    """With sockets for each leg, and with shared ports and customers whose media has keys."""
-    async with Office(tmp_path, legs_per_port, encryption) as office:
+    """With sockets for each leg, with shared ports and keys by SDES, and with keys by DTLS."""
+    async with Office(tmp_path, legs_per_port, encryption, dtls) as office:
         for number in range(2):
             await office.talk(number)
         customers = [bridge.legs[0] for bridge in office.bridges]
@@ -204,7 +214,7 @@ def test_workers_and_a_media_host_are_one_too_many(tmp_path: Path) -> None:
 async def test_encrypted_legs_come_together_with_others_in_one_bridge(
     tmp_path: Path, way: str
 ) -> None:
-    """With SDES they follow the bridge, ciphers and all; to those with DTLS the bridge goes."""
+    """They follow the bridge, ciphers and all, and back again."""
     asked = replace(config(tmp_path), encryption=rtpmix.Encryption.OPTIONAL, key_exchange=(way,))
     required = rtpmix.Encryption.REQUIRED
     ann, bob = TonePhone("ann", frequency=1000.0), TonePhone("bob", frequency=1300.0)
@@ -224,7 +234,7 @@ async def test_encrypted_legs_come_together_with_others_in_one_bridge(
         secured = [await server.invite(phone.uri, encryption=required) for phone in (eve, zoe)]
         await until(lambda: carried() == [2, 2], server)
         await plain.add(*secured)
-        assert carried() == ([4, 0] if way == "dtls" else [0, 4])
+        assert carried() == [0, 4]
         phones = [ann, bob, eve, zoe]
         await until(
             lambda: all(
@@ -234,7 +244,26 @@ async def test_encrypted_legs_come_together_with_others_in_one_bridge(
         )
         await music.stop()
         await until(lambda: server.snapshot()["media"]["srtp"]["unprotected"] > 0, server)
+        # One of them goes to a bridge of the other worker, where its keys have been before.
+        third = TonePhone("ida", frequency=2200.0)
+        async with third:
+            elsewhere = await server.bridge(await server.invite(third.uri, encryption=forbidden))
+            await until(lambda: carried() == [1, 4], server)
+            await plain.remove(secured[0])
+            await elsewhere.add(secured[0])
+            assert carried() == [2, 3]
+            both = [eve, third]
+            tones = [phone.frequency for phone in (*phones, third)]
+            await until(
+                lambda: all(
+                    one.hears(*tones) == {other.frequency} for one, other in (both, reversed(both))
+                ),
+                server,
+            )
         assert server.snapshot()["media"]["srtp"]["forged"] == 0
+        assert server.snapshot()["media"]["srtp"].get("handshakes", 0) == (
+            2 if way == "dtls" else 0
+        )
 
 
 async def test_callers_share_ports_in_two_workers_and_a_supervisor_comes_from_the_other(
@@ -278,3 +307,54 @@ async def test_callers_share_ports_in_two_workers_and_a_supervisor_comes_from_th
         assert [worker["legs"] for worker in media()["workers"]] == [3, 1]
         assert media()["shared_ports"] == {"ports": 2, "legs": 3, "parted": 1}
         await supervision.stop()
+
+
+@pytest.mark.parametrize("codec", ["G722", "opus", "L16/16000", "L16/48000"])
+async def test_a_wideband_leg_moves_to_a_bridge_of_another_worker_and_back(
+    tmp_path: Path, codec: str
+) -> None:
+    """Its coders begin anew there; it is still heard with all its bandwidth, and hears."""
+    asked = replace(config(tmp_path), codecs=(codec, "PCMU"))
+    ann = TonePhone("ann", frequency=1000.0, codecs=(codec,))
+    bob = TonePhone("bob", frequency=1300.0, codecs=(codec,))
+    ida = TonePhone("ida", frequency=1600.0)
+    tones = [phone.frequency for phone in (ann, bob, ida)]
+    async with rtpmix.Server(asked, workers=2) as server, ann, bob, ida:
+
+        def carried() -> list[int]:
+            return [worker["legs"] for worker in server.snapshot()["media"]["workers"]]
+
+        async def hear_each_other(one: TonePhone, other: TonePhone) -> None:
+            def fact() -> bool:
+                found = [each.hears(*tones) for each in (one, other)]
+                return found == [{other.frequency}, {one.frequency}]
+
+            await until(fact, server)
+
+        legs = [await server.invite(phone.uri) for phone in (ann, bob)]
+        assert [leg.codec for leg in legs] == [codec, codec]
+        first = await server.bridge(legs[0])
+        await first.add(legs[1])
+        second = await server.bridge(await server.invite(ida.uri))
+        assert sorted(carried()) == [1, 2]
+        await hear_each_other(ann, bob)
+        await first.remove(legs[1])
+        await second.add(legs[1])
+        assert sorted(carried()) == [1, 2]
+        await hear_each_other(bob, ida)
+        await until(lambda: not ann.hears(*tones), server)
+        assert legs[1].bridge is second
+        await second.remove(legs[1])
+        await first.add(legs[1])
+        await hear_each_other(ann, bob)
+        ann.speak_tone(6000.0, rate_hz=16_000)
+        loop = asyncio.get_running_loop()
+
+        def wide() -> bool:
+            pcm = bob.heard_pcm(loop.time() - 0.5, rate_hz=16_000)
+            turning = np.exp(-2j * np.pi * 6000 / 16_000 * np.arange(pcm.size))
+            strength = 2 * abs(np.dot(pcm, turning)) / max(pcm.size, 1)
+            return bool(strength > 32767 * 10 ** (-26 / 20))  # it is said at -20 dB
+
+        await until(wide, server)
+        assert all(leg.stats().dropped == 0 for leg in legs)

@@ -113,7 +113,13 @@ def test_md5_stands_first_by_default() -> None:
 
 @pytest.mark.parametrize(
     ("user_agent", "offered"),
-    [("baresip v1.0.0 (x86_64/linux)", 1), ("baresip v3.4.0", 2), ("phone", 2), (None, 2)],
+    [
+        ("baresip v1.0.0 (x86_64/linux)", 1),
+        ("SIP.js/0.21.1", 1),
+        ("baresip v3.4.0", 2),
+        ("phone", 2),
+        (None, 2),
+    ],
 )
 def test_a_client_that_gives_up_at_sha_256_is_offered_md5_alone(
     user_agent: str | None, offered: int

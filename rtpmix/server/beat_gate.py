@@ -1,0 +1,31 @@
+"""Where threads with long work step aside while a beat of a media thread is on.
+
+Within a beat the interpreter's switch interval is 20 ms, so that nobody interrupts it (see
+`thread_host`). But numpy gives the interpreter up by itself for large arrays, and whoever takes it
+then may keep it for as long. The event loop does little at a time; a thread that works for
+milliseconds on end, like the recording writer, passes this gate every few hundred microseconds.
+
+The gate belongs to the process, as the interpreter does.
+"""
+
+from __future__ import annotations
+
+import threading
+
+_beat = threading.Lock()
+
+
+def begin_beat() -> None:
+    """Shut the gate; waits for another media thread's beat, where there is one."""
+    _beat.acquire()
+
+
+def end_beat() -> None:
+    """Open it again."""
+    _beat.release()
+
+
+def step_aside() -> None:
+    """Wait until no beat is on; costs a tenth of a microsecond when none is."""
+    with _beat:
+        return
