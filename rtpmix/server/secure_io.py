@@ -38,16 +38,10 @@ class SecureIO:
     ----------
     io
         The network.
-
-    Attributes
-    ----------
-    idle
-        The last `receive` found nothing to read; it returns 0, too, when nothing of it passed.
     """
 
     def __init__(self, io: MediaIO) -> None:
         self.counts = SecureCounts()
-        self.idle = False
         self._io = io
         self._legs: dict[int, Stream] = {}
         self._rows: dict[int, Stream] = {}
@@ -182,12 +176,23 @@ class SecureIO:
         if isinstance(stream, SrtpStream) and row is not None and 2 * row in self._receivers:
             stream.heard = self._heard.get(row)
 
+    def _note_source(self, stream: Stream) -> None:
+        """Count that a peer is another source than before; forget the former ones now and then."""
+        cipher = stream.cipher if isinstance(stream, DtlsStream) else stream
+        if cipher is not None and cipher.note_source():
+            self._recall(stream)
+            cipher.renew()
+            self._open_together(stream)
+
     # ------------------------------------------------------------------------------ packets
 
     def receive(self, inbox: Inbox) -> int:
-        """Fill the inbox with what is in the clear or passes; see `MediaIO.receive`."""
+        """Fill the inbox with what is in the clear or passes; see `MediaIO.receive`.
+
+        Returns 0 when nothing passes, too: that nothing was there is in `Inbox.more`.
+        """
         count = self._io.receive(inbox)
-        self.idle = not count
+        inbox.more = inbox.more and count > 0
         if not self._rows or not count:
             return count
         gone = self._open_all(inbox, count)
@@ -236,11 +241,15 @@ class SecureIO:
             passed = [place for place in passed if place not in failed]
         if len(passed) == count:
             sizes[:count] = boxes.lengths[:count].tolist()
-            self._heard.note(codes[:count], inbox.data[:count, :12])
+            changed = self._heard.note(codes[:count], inbox.data[:count, :12])
         elif passed:
             for place in passed:
                 sizes[place] = int(boxes.lengths[place])
-            self._heard.note([codes[place] for place in passed], inbox.data[passed, :12])
+            changed = self._heard.note([codes[p] for p in passed], inbox.data[passed, :12])
+        else:
+            changed = []
+        for row in changed:
+            self._note_source(self._rows[row])
         counts.unprotected += len(passed)
         return list(failed)
 
@@ -263,6 +272,8 @@ class SecureIO:
         self.counts.unprotected += 1
         size = inbox.sizes[index] = len(plain)  # no more than came
         view[:size] = plain
+        if cipher.source_changed:
+            self._note_source(stream)
         if stream.row is not None and 2 * stream.row not in self._receivers:
             self._open_together(stream)  # perhaps it was the first under a new key
         return True

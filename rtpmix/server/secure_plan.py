@@ -86,6 +86,7 @@ class HeardHeaders:
     def __init__(self) -> None:
         self._heads = np.zeros((64, 12), np.uint8)
         self._known = np.zeros(64, np.bool_)
+        self._sources = np.zeros(64, np.uint32)  # in the order of octets on the wire
 
     def put(self, row: int, head: bytes) -> None:
         """Note one header, b"" for none."""
@@ -94,15 +95,21 @@ class HeardHeaders:
             more = max(more, self._known.size)
             self._heads = np.pad(self._heads, ((0, more), (0, 0)))
             self._known = np.pad(self._known, (0, more))
+            self._sources = np.pad(self._sources, (0, more))
         self._known[row] = bool(head)
         if head:
             self._heads[row] = np.frombuffer(head[:12], np.uint8)
+            self._sources[row] = np.frombuffer(head[8:12], np.uint32)[0]
 
-    def note(self, codes: list[int], heads: NDArray[np.uint8]) -> None:
-        """Note the headers of a batch; all rows are known."""
+    def note(self, codes: list[int], heads: NDArray[np.uint8]) -> list[int]:
+        """Note the headers of a batch; return the rows whose source is another than before."""
         rows = np.array(codes, np.int64) >> 1
+        sources = heads[:, 8:].copy().view(np.uint32)[:, 0]
+        others = (self._sources[rows] != sources) & self._known[rows]
         self._heads[rows] = heads
+        self._sources[rows] = sources
         self._known[rows] = True
+        return rows[others].tolist() if others.any() else []
 
     def get(self, row: int) -> bytes:
         """Return a row's header."""

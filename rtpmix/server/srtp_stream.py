@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import SrtpError
@@ -20,6 +21,10 @@ from ..rtp.srtp_position import (
     sender_at,
     sender_index,
 )
+
+# Changes of a peer's source under one key, until what libsrtp knows of former ones is dropped: it
+# forgets none by itself, and a peer that draws a new one for each packet would fill the memory.
+MAX_SOURCES = 256
 
 
 @dataclass(slots=True)
@@ -61,6 +66,8 @@ class SrtpStream:
         Protects what we send; another one after `change`.
     heard
         The header of the last RTP packet that passed, b"" for none: it says how far we are.
+    source_changed
+        What `unprotect` returned last is of another source than before.
     """
 
     __slots__ = (
@@ -70,9 +77,11 @@ class SrtpStream:
         "_receiver",
         "_report_heard",
         "_reports_sent",
+        "_sources",
         "heard",
         "row",
         "sender",
+        "source_changed",
     )
 
     def __init__(self, keys: StreamKeys | StreamPosition) -> None:
@@ -84,7 +93,26 @@ class SrtpStream:
         self._former: SrtpSession | None = None
         self.heard = _header(at.heard)
         self._reports_sent = at.reports_sent
+        self._sources = 0
+        self.source_changed = False
         self._report_heard = self._floor = at.report_heard
+
+    def note_source(self) -> bool:
+        """Count that the source has changed; True when there were too many, and `renew` is due."""
+        self._sources += 1
+        return self._sources > MAX_SOURCES
+
+    def renew(self) -> None:
+        """Forget all sources but the last: libsrtp keeps a context for each that it has heard."""
+        self._sources = 0
+        theirs, place = self._keys.theirs, None
+        if self.heard:
+            ssrc = int.from_bytes(self.heard[8:12], "big")
+            number = int.from_bytes(self.heard[2:4], "big")
+            with suppress(SrtpError):  # it begins anew
+                place = ssrc, receiver_index(self._receiver, theirs, ssrc, number)
+        self._receiver = receiver_at(theirs, place)
+        self._floor = self._report_heard
 
     def position(self, ssrc: int, following: int) -> StreamPosition:
         """Return how far the keys were used; the stream is of no use afterwards.
@@ -121,6 +149,7 @@ class SrtpStream:
             # Packets under the old key are on their way until the first one under the new.
             self._former = self._receiver
             self._receiver = SrtpSession.receiver(keys.theirs)
+            self._sources = 0
             self.heard = b""
             self._report_heard = self._floor = None
         self._keys = keys
@@ -144,6 +173,7 @@ class SrtpStream:
 
     def unprotect(self, packet: bytes, *, rtcp: bool) -> bytes:
         """Check and decrypt a packet; SrtpError when it does not pass."""
+        self.source_changed = False
         try:
             plain = _open(self._receiver, packet, rtcp=rtcp)
         except SrtpAuthenticationError:
@@ -154,6 +184,7 @@ class SrtpStream:
         if rtcp:
             self._note_report(packet)
         else:
+            self.source_changed = bool(self.heard) and self.heard[8:12] != plain[8:12]
             self.heard = plain[:12]
         return plain
 
@@ -167,6 +198,7 @@ class SrtpStream:
         if self._floor is not None and self._floor[0] == ssrc and index <= self._floor[1]:
             raise SrtpReplayError("an SRTCP packet from before the leg moved")
         last = self._report_heard
+        self.source_changed = last is not None and last[0] != ssrc
         if last is None or last[0] != ssrc or index > last[1]:
             self._report_heard = ssrc, index
 

@@ -61,7 +61,7 @@ module dtls_srtp.so
 """
 
 
-CODING = {"G722": "module g722.so\n", "opus": "module opus.so\n"}
+CODING = {name: f"module {name.lower()}.so\n" for name in ("G722", "opus", "L16")}
 
 
 class Baresip:
@@ -83,6 +83,8 @@ class Baresip:
         The address of its SIP and its media.
     codec
         The one that it knows.
+    level_db
+        The peak of its tone, against full scale.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Baresip:
         watches: str = "",
         host: str = "127.0.0.1",
         codec: str = "PCMU/8000/1",
+        level_db: float = -14.0,
     ) -> None:
         self.name = name
         self.frequency = frequency
@@ -113,7 +116,9 @@ class Baresip:
         self._tls = TLS.format(ca=ca, certificate=certificate) if ca else ""
         self._watches = watches
         self._media = media
-        self._codec = codec
+        self._codec, self._level_db = codec, level_db
+        # What baresip 1.0 resamples for L16 goes out in samples of another size.
+        self._clock_hz = int(codec.split("/")[1]) if codec.startswith("L16") else CLOCK_HZ
         self._program = program
         self._directory = directory
         self._registrar = registrar
@@ -200,7 +205,7 @@ class Baresip:
                 host=self._host,
                 sip_port=self.port,
                 directory=self._directory,
-                clock=CLOCK_HZ,
+                clock=self._clock_hz,
                 modules=MODULES,
                 control_port=self._control_port,
             )
@@ -211,8 +216,14 @@ class Baresip:
         with wave.open(str(self._directory / "tone.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(CLOCK_HZ)
-            file.writeframes(tone(self.frequency, TONE_SECONDS, level_db=-14.0).tobytes())
+            file.setframerate(self._clock_hz)
+            file.writeframes(self._tone().tobytes())
+
+    def _tone(self) -> Samples:
+        """Return what the phone says; the tone is made for 8 kHz."""
+        slower = self.frequency * CLOCK_HZ / self._clock_hz
+        seconds = TONE_SECONDS * self._clock_hz / CLOCK_HZ
+        return tone(slower, seconds, level_db=self._level_db)
 
     def _account(self) -> str:
         calls = f"answermode=auto;audio_codecs={self._codec}"

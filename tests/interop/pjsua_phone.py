@@ -31,7 +31,7 @@ class Pjsua:
         "udp", "tcp" or "tls"; the only one that the phone has.
     options
         See `pjsua/phone.py`: ``answers``, ``timer``, ``session_expires``, ``reliable``, ``tls``,
-        ``mailbox``.
+        ``mailbox``, ``codecs``, ``volume``.
     """
 
     def __init__(

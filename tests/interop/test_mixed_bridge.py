@@ -1,12 +1,14 @@
 """Who hears whom in one bridge of a plain leg, one with keys by SDES, and a browser's by DTLS.
 
-baresip speaks in the clear and with SDES; the third is JsSIP in headless Chromium, over WSS.
+baresip speaks in the clear and with SDES; the third is JsSIP in headless Chromium, over WSS. With
+G.711 all three, and with a codec each: Chromium has Opus then.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,11 +70,17 @@ async def come_to_hear(mode: str, ears: dict[str, Listen]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plain", "keyed", "web"),
-    [("agent", "supervisor", "customer"), ("customer", "agent", "supervisor")],
+    ("plain", "keyed", "web", "codecs"),
+    [
+        ("agent", "supervisor", "customer", {}),
+        ("customer", "agent", "supervisor", {}),
+        ("agent", "supervisor", "customer", {"plain": "G722/8000/1", "keyed": "L16/16000/1"}),
+        ("customer", "agent", "supervisor", {"plain": "opus/48000/2", "keyed": "G722/8000/1"}),
+    ],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value,
 )
 async def test_plain_sdes_and_dtls_legs_hear_whom_the_policy_says(
-    server: rtpmix.Server,
+    config: rtpmix.Config,
     phones: Phones,
     site: Site,
     address: str,
@@ -80,8 +88,28 @@ async def test_plain_sdes_and_dtls_legs_hear_whom_the_policy_says(
     plain: str,
     keyed: str,
     web: str,
+    codecs: dict[str, str],
 ) -> None:
     """In every mode: so a whisper is not heard by the customer, whatever carries it."""
+    if codecs:
+        config = replace(config, codecs=("opus", "G722", "L16/16000", "PCMU"))
+    async with rtpmix.Server(config) as server:
+        ways = {"plain": plain, "keyed": keyed, "web": web}
+        await meet_in_one_bridge(server, phones, site, address, tmp_path, ways, codecs)
+
+
+async def meet_in_one_bridge(
+    server: rtpmix.Server,
+    phones: Phones,
+    site: Site,
+    address: str,
+    tmp_path: Path,
+    parties: dict[str, str],
+    codecs: dict[str, str],
+) -> None:
+    """Let a party of each kind call, and go through the modes."""
+    plain, keyed, web = parties["plain"], parties["keyed"], parties["web"]
+    coded = {way: codecs.get(way, "PCMU/8000/1") for way in ("plain", "keyed")}
     arrived: dict[str, rtpmix.Leg] = {}
     everybody = asyncio.Event()
     over = asyncio.Event()
@@ -93,8 +121,10 @@ async def test_plain_sdes_and_dtls_legs_hear_whom_the_policy_says(
             everybody.set()
         await over.wait()
 
-    soft = {plain: await phones(plain, TONES[plain], host=address)}
-    soft[keyed] = await phones(keyed, TONES[keyed], host=address, media="srtp-mand")
+    soft = {plain: await phones(plain, TONES[plain], host=address, codec=coded["plain"])}
+    soft[keyed] = await phones(
+        keyed, TONES[keyed], host=address, media="srtp-mand", codec=coded["keyed"]
+    )
     ears = {name: phone.listen for name, phone in soft.items()} | {web: site.listen}
     opened = open_phone(site, server, tmp_path, user="web", voice=TONES[web])
     async with asyncio.timeout(400), opened as page:
@@ -106,13 +136,22 @@ async def test_plain_sdes_and_dtls_legs_hear_whom_the_policy_says(
         await everybody.wait()
         ways = {name: leg.encryption for name, leg in arrived.items()}
         assert ways == {plain: None, keyed: SUITE, web: "DTLS-SRTP"}
+        if codecs:
+            spoken = {name: leg.codec for name, leg in arrived.items()}
+            names = {
+                party: coded[way].partition("/")[0]
+                for way, party in parties.items()
+                if way != "web"
+            }
+            assert spoken[web] == "opus"
+            assert all(spoken[party].startswith(name) for party, name in names.items())
         bridge = await server.bridge()
         await bridge.add(arrived["customer"])
         await bridge.add(arrived["agent"], role=rtpmix.Role.AGENT)
         await page.tells("confirmed")
         await come_to_hear("before", ears)
-        parties = (arrived["agent"], arrived["supervisor"])
-        await go_through_all_modes(bridge, *parties, ears, come_to_hear)
+        talkers = (arrived["agent"], arrived["supervisor"])
+        await go_through_all_modes(bridge, *talkers, ears, come_to_hear)
         over.set()
         await page.tells("ended", originator="remote")
     assert server.snapshot()["media"]["srtp"]["forged"] == 0

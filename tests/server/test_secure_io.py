@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import pytest
 
+from benchmarks.soak import rss_kb
 from rtpmix.mixer.boxes import Inbox, Outbox
+from rtpmix.rtp.packet import RtpPacket
+from rtpmix.rtp.rtcp import ReceiverReport, build_compound
 from rtpmix.rtp.srtp import DEFAULT_SUITE, MasterKey, SrtpSession, StreamKeys
+from rtpmix.rtp.srtp_position import StreamPosition
 from rtpmix.server.dtls import DtlsIdentity, DtlsTerms
+from rtpmix.server.dtls_stream import DtlsPosition
 from rtpmix.server.media_io import Address
-from rtpmix.server.secure_io import SecureIO
+from rtpmix.server.secure_io import Secret, SecureIO
 from rtpmix.server.shared_io import media_io
+from rtpmix.server.srtp_stream import MAX_SOURCES
 
 PLAIN, SEALED, OTHER = 0, 1, 2
 
@@ -269,7 +276,7 @@ def test_of_a_batch_in_which_nothing_passes_nothing_is_left() -> None:
     peers = Peers()
     forged = SrtpSession.sender(MasterKey.generate())
     assert not peers.take(*((2 * leg, forged.protect(rtp(leg, 1))) for leg in (1, 2, 3)))
-    assert not peers.io.idle  # something came: more may wait
+    assert peers.inbox.more  # something came: more may wait
     assert peers.io.counts.forged == 3
 
 
@@ -321,3 +328,74 @@ def test_a_row_that_is_given_again_is_not_opened_with_the_keys_of_who_had_it() -
     peers.io.secure(9, StreamKeys(MasterKey.generate(), MasterKey.generate()))
     assert not peers.take((2, before.protect(rtp(1, 3))))
     assert peers.io.counts.forged == 1
+
+
+class Flooded:
+    """A leg of a `SecureIO` whose peer draws another source for every packet."""
+
+    def __init__(self, stream: Callable[[StreamKeys], Secret]) -> None:
+        self.keys = StreamKeys(MasterKey.generate(), MasterKey.generate())
+        self.network = Mail()
+        self.io = SecureIO(self.network)
+        self.inbox = Inbox(4)
+        self.sender = SrtpSession.sender(self.keys.theirs)
+        self.source = 0
+        self.io.secure(0, stream(self.keys))
+        self.io.attach(0, 0)
+
+    def pass_on(self, sealed: bytes) -> int:
+        self.network.waiting = ((0, sealed),)  # RTCP, too (RFC 5761)
+        return self.io.receive(self.inbox)
+
+    def flood(self, number: int, *, rtcp: bool = False) -> None:
+        for source in range(self.source + 1, self.source + number + 1):
+            self.source = source
+            packet = (
+                build_compound([ReceiverReport(ssrc=source)])
+                if rtcp
+                else RtpPacket(
+                    payload_type=0, sequence_number=7, timestamp=0, ssrc=source, payload=bytes(20)
+                ).to_bytes()
+            )
+            protect = self.sender.protect_rtcp if rtcp else self.sender.protect
+            assert self.pass_on(protect(packet)) == 1
+            if source % 500 == 0:
+                self.sender = SrtpSession.sender(self.keys.theirs)  # the flood's own memory
+
+
+def by_handshake(keys: StreamKeys) -> Secret:
+    terms = DtlsTerms(DtlsIdentity.generate(), (("sha-256", bytes(32)),), is_client=True)
+    return DtlsPosition(terms, StreamPosition(keys, None, None))
+
+
+@pytest.mark.parametrize("rtcp", [False, True])
+@pytest.mark.parametrize("stream", [lambda keys: keys, by_handshake], ids=["sdes", "dtls"])
+def test_a_peer_that_draws_sources_fills_no_memory(
+    stream: Callable[[StreamKeys], Secret], rtcp: bool
+) -> None:
+    """libsrtp has a context for each source, and forgets none: 4 MB after 20,000 packets."""
+    victim = Flooded(stream)
+    victim.flood(3000, rtcp=rtcp)
+    before = rss_kb()
+    victim.flood(15_000, rtcp=rtcp)
+    assert rss_kb() - before < 1500
+    # The last source goes on, and what it has said does not pass again.
+    packet = rtp(99, 1)
+    sealed = victim.sender.protect(packet)
+    assert victim.pass_on(sealed) == 1
+    assert victim.pass_on(sealed) == 0
+    assert victim.io.counts.replayed == 1
+
+
+def test_a_source_goes_on_where_others_are_forgotten() -> None:
+    """Its sequence numbers have wrapped, and its packets do not pass a second time."""
+    victim = Flooded(lambda keys: keys)
+    wrapped = [(1 << 16) + 5, (1 << 16) + 6]
+    for index in (0, 0x7000, 0xE000, *wrapped):
+        sealed = victim.sender.protect(rtp(5, index & 0xFFFF))
+        assert victim.pass_on(sealed) == 1
+    for _ in range(MAX_SOURCES + 1):
+        victim.io._note_source(victim.io._legs[0])
+    assert victim.pass_on(sealed) == 0
+    assert victim.pass_on(victim.sender.protect(rtp(5, 7))) == 1
+    assert victim.io.counts.forged == 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rtpmix
@@ -306,3 +307,54 @@ async def test_callers_share_ports_in_two_workers_and_a_supervisor_comes_from_th
         assert [worker["legs"] for worker in media()["workers"]] == [3, 1]
         assert media()["shared_ports"] == {"ports": 2, "legs": 3, "parted": 1}
         await supervision.stop()
+
+
+@pytest.mark.parametrize("codec", ["G722", "opus", "L16/16000", "L16/48000"])
+async def test_a_wideband_leg_moves_to_a_bridge_of_another_worker_and_back(
+    tmp_path: Path, codec: str
+) -> None:
+    """Its coders begin anew there; it is still heard with all its bandwidth, and hears."""
+    asked = replace(config(tmp_path), codecs=(codec, "PCMU"))
+    ann = TonePhone("ann", frequency=1000.0, codecs=(codec,))
+    bob = TonePhone("bob", frequency=1300.0, codecs=(codec,))
+    ida = TonePhone("ida", frequency=1600.0)
+    tones = [phone.frequency for phone in (ann, bob, ida)]
+    async with rtpmix.Server(asked, workers=2) as server, ann, bob, ida:
+
+        def carried() -> list[int]:
+            return [worker["legs"] for worker in server.snapshot()["media"]["workers"]]
+
+        async def hear_each_other(one: TonePhone, other: TonePhone) -> None:
+            def fact() -> bool:
+                found = [each.hears(*tones) for each in (one, other)]
+                return found == [{other.frequency}, {one.frequency}]
+
+            await until(fact, server)
+
+        legs = [await server.invite(phone.uri) for phone in (ann, bob)]
+        assert [leg.codec for leg in legs] == [codec, codec]
+        first = await server.bridge(legs[0])
+        await first.add(legs[1])
+        second = await server.bridge(await server.invite(ida.uri))
+        assert sorted(carried()) == [1, 2]
+        await hear_each_other(ann, bob)
+        await first.remove(legs[1])
+        await second.add(legs[1])
+        assert sorted(carried()) == [1, 2]
+        await hear_each_other(bob, ida)
+        await until(lambda: not ann.hears(*tones), server)
+        assert legs[1].bridge is second
+        await second.remove(legs[1])
+        await first.add(legs[1])
+        await hear_each_other(ann, bob)
+        ann.speak_tone(6000.0, rate_hz=16_000)
+        loop = asyncio.get_running_loop()
+
+        def wide() -> bool:
+            pcm = bob.heard_pcm(loop.time() - 0.5, rate_hz=16_000)
+            turning = np.exp(-2j * np.pi * 6000 / 16_000 * np.arange(pcm.size))
+            strength = 2 * abs(np.dot(pcm, turning)) / max(pcm.size, 1)
+            return bool(strength > 32767 * 10 ** (-26 / 20))  # it is said at -20 dB
+
+        await until(wide, server)
+        assert all(leg.stats().dropped == 0 for leg in legs)

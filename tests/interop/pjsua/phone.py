@@ -196,9 +196,9 @@ class Phone:
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNullDev()
         for codec in self._endpoint.codecEnum2():
-            wanted = codec.codecId.split("/")[0] in ("PCMU", "PCMA")
+            wanted = codec.codecId.split("/")[0] in options.get("codecs", ("PCMU", "PCMA"))
             self._endpoint.codecSetPriority(codec.codecId, 128 if wanted else 0)
-        self.tone = self._speak(options["frequency"])
+        self.tone = self._speak(options["frequency"], options.get("volume", VOLUME))
         self.account = self._log_in(options, transport)
 
     def _open_transport(self, options: dict[str, Any]) -> int:
@@ -216,13 +216,13 @@ class Phone:
         say("listening", port=int(address.rpartition(":")[2]))
         return number
 
-    def _speak(self, frequency: float) -> Any:
+    def _speak(self, frequency: float, volume: int) -> Any:
         tone = pj.ToneGenerator()
         tone.createToneGenerator(CLOCK_HZ)
         description = pj.ToneDesc()
         description.freq1, description.freq2 = round(frequency), 0
         description.on_msec, description.off_msec = 1000, 0
-        description.volume = VOLUME
+        description.volume = volume
         tones = pj.ToneDescVector()
         tones.append(description)
         tone.play(tones, True)
