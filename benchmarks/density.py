@@ -23,7 +23,7 @@ from benchmarks.generator import Load, generate
 from benchmarks.processes import SERVER_CORE, ServerProcess, memory_kb, pin
 from benchmarks.recordings import judge
 from benchmarks.result import Result
-from benchmarks.rooms import PER_ROOM
+from benchmarks.rooms import PER_ROOM, ROLES
 from rtpmix.rtp.srtp import SUITES
 
 Figures = dict[str, Any]
@@ -114,6 +114,9 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
         "--suite", default="", choices=("", *SUITES), help="encrypt every leg (SRTP, SDES)"
     )
     parser.add_argument(
+        "--supervised", action="store_true", help="the third of each room only listens, to both"
+    )
+    parser.add_argument(
         "--record",
         action="store_true",
         help="record every leg on disk, and read the files back",
@@ -141,6 +144,7 @@ def _load(legs: int, options: argparse.Namespace, record: Path | None) -> dict[s
             seconds=options.seconds,
             pid=server.pid,
             suite=options.suite,
+            supervised=options.supervised,
         )
         figures = generate(load)
         figures["memory_mb"] = memory_kb(server.pid) // 1024
@@ -165,12 +169,23 @@ def describe(figures: dict[str, Any]) -> str:
     seen = figures
     return (
         f"{seen['legs_up']} up, missing {seen['packets_missing_pct']} % of packets and "
-        f"{seen['audio_missing_pct']} % of audio, p99 {seen['p99_ms']} ms; server "
+        f"{seen['audio_missing_pct']} % of audio, p99 {seen['p99_ms']} ms"
+        f"{described_roles(seen)}; server "
         f"{seen['server_cpu_pct']} % (waited {seen['server_waited_pct']} %), generator "
         f"{seen['generator_cpu_pct']} % (late {seen['generator_late_p99_ms']} ms)"
         f"{described_secrecy(seen)}{described_files(seen)}"
         f"{'' if is_held(seen) else ' - not held'}"
     )
+
+
+def described_roles(figures: dict[str, Any]) -> str:
+    """Return the latencies of each role, where rooms were supervised."""
+    shown = [
+        f"{role} {figures[f'{role}_p50_ms']}/{figures[f'{role}_p99_ms']}"
+        for role in ROLES
+        if f"{role}_p99_ms" in figures
+    ]
+    return f" ({', '.join(shown)})" if shown else ""
 
 
 def described_secrecy(figures: dict[str, Any]) -> str:

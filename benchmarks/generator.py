@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.processes import Usage, pin, usage
-from benchmarks.rooms import MARK_LIVE_S, PER_ROOM, SLOTS, Rooms
+from benchmarks.rooms import MARK_LIVE_S, PER_ROOM, ROLES, SLOTS, Rooms
 from benchmarks.sealed import SealedLegs
 from benchmarks.uac import Caller, CallState, LoadCall
 from rtpmix.rtp.srtp import MasterKey
@@ -53,6 +53,7 @@ class Load:
     marker_s: float = 0.5
     suite: str = ""  # of SRTP; "": in the clear
     open_every: int = 4  # of what is encrypted for a leg, each so manyth packet is decrypted
+    supervised: bool = False  # the third of each room is a supervisor who listens
     caller: str = "benchmarks.uac"  # the module whose `Caller` sets up the calls
 
 
@@ -61,7 +62,7 @@ class Generator:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.rooms = Rooms(load.legs)
+        self.rooms = Rooms(load.legs, supervised=load.supervised)
         self.caller: Caller = importlib.import_module(load.caller).Caller(load.server)
         self.epoll = select.epoll()
         self.sockets = [_rtp_socket() for _ in range(load.legs)]
@@ -73,7 +74,8 @@ class Generator:
         for i, one in enumerate(self.sockets):
             room = 1000 + i // PER_ROOM
             key = MasterKey.generate(load.suite) if load.suite else None
-            self.caller.add(f"conf-{room}", one.getsockname()[1], key=key)
+            target = f"spy-{room}-{i % PER_ROOM}" if load.supervised else f"conf-{room}"
+            self.caller.add(target, one.getsockname()[1], key=key)
             keys += [key] if key is not None else []
         longest = load.legs / load.calls_per_second + load.warm_up_s + load.seconds + 5
         self.sealed = (
@@ -266,6 +268,23 @@ class Generator:
             "encrypted_late": sealed.sealed_late,
         }
 
+    def _by_role(self) -> dict[str, Any]:
+        """Return the latencies at each role's legs, where rooms are supervised."""
+        rooms = self.rooms
+        if not self.load.supervised:
+            return {}
+        nothing = np.zeros(0)
+        latency = np.concatenate([nothing, *rooms.latencies]) * 1000
+        who = np.concatenate([nothing, *rooms.listeners])
+        found = {role: latency[who == place] for place, role in enumerate(ROLES)}
+        return {
+            f"{role}_p{rank}_ms": round(float(np.percentile(heard, rank)), 2)
+            if heard.size
+            else float("inf")
+            for role, heard in found.items()
+            for rank in (50, 99)
+        }
+
     def _figures(self, used: Usage, own: float, set_up_s: float) -> dict[str, Any]:
         rooms, calls = self.rooms, self.caller.calls
         missing, expected = rooms.missing(self.window)
@@ -289,6 +308,7 @@ class Generator:
             "p50_ms": round(float(np.percentile(latency, 50)), 2),
             "p95_ms": round(float(np.percentile(latency, 95)), 2),
             "p99_ms": round(float(np.percentile(latency, 99)), 2),
+            **self._by_role(),
             "server_cpu_pct": round(100 * used.ran / self.load.seconds, 1),
             "server_waited_pct": round(100 * used.waited / self.load.seconds, 1),
             "generator_cpu_pct": round(100 * own, 1),

@@ -1,4 +1,8 @@
-"""Mouth to ear, as added by the server: the 99th percentile at a number of legs."""
+"""Mouth to ear, as added by the server: the 99th percentile at a number of legs.
+
+With ``--supervised`` the third of each room is a supervisor who monitors, and the details have the
+latencies at the legs of each role.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from statistics import median
 
 from benchmarks.density import add_media_options, trial
 from benchmarks.result import Result
-from benchmarks.rooms import PER_ROOM
+from benchmarks.rooms import PER_ROOM, ROLES
 
 
 def run(arguments: list[str]) -> Result:
@@ -30,6 +34,11 @@ def run(arguments: list[str]) -> Result:
             "legs": legs,
             "legs_per_port": options.legs_per_port,
             "suite": options.suite or "none",
+            **{
+                f"{role}_p{rank}": median(each[f"{role}_p{rank}_ms"] for each in trials)
+                for role in (ROLES if options.supervised else ())
+                for rank in (50, 99)
+            },
             "markers": sum(each["markers_found"] for each in trials),
             "server_cpu_pct": median(each["server_cpu_pct"] for each in trials),
             "server_waited_pct": median(each["server_waited_pct"] for each in trials),

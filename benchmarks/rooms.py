@@ -11,6 +11,10 @@ import numpy as np
 from benchmarks import signals
 
 PER_ROOM = 3
+ROLES = ("customer", "agent", "supervisor")  # where a room is supervised
+# Who hears whom, listeners in rows: a supervisor who monitors is heard by nobody.
+MEETING = ~np.eye(PER_ROOM, dtype=bool)
+SUPERVISED = np.array([[False, True, False], [True, False, False], [True, True, False]])
 SLOTS = 20  # milliseconds in a packet time
 PTIME_S = 0.020
 _MARK_HOLD_S = 0.1  # after a burst was heard its tail is still in the frames
@@ -20,7 +24,9 @@ MARK_LIVE_S = 0.45
 class Rooms:
     """Legs as arrays: what is sent, what was heard."""
 
-    def __init__(self, legs: int) -> None:
+    def __init__(self, legs: int, *, supervised: bool = False) -> None:
+        self.hears = SUPERVISED if supervised else MEETING
+        self.talkers = int(self.hears.any(axis=0).sum())  # the first ones
         self.talker = np.arange(legs) % PER_ROOM
         self.room = np.arange(legs) // PER_ROOM
         self.slot = (self.room * 7 + self.talker * 6 + self.room // SLOTS) % SLOTS
@@ -42,6 +48,7 @@ class Rooms:
         self.tones_checked = 0
         self.tones_missed = 0
         self.latencies: list[np.ndarray] = []
+        self.listeners: list[np.ndarray] = []  # of each latency, its place in its room
         # By room: the burst under way. By leg: whether it was heard, until when frames are odd.
         rooms = (legs + PER_ROOM - 1) // PER_ROOM
         self.source = np.full(rooms, -1)
@@ -106,9 +113,10 @@ class Rooms:
         self.found[who] = True
         self.odd_until[who] = times[hit] + _MARK_HOLD_S
         offset = loud[hit].argmax(axis=1) / 8000
-        timed = self.timed[rooms[hit]] & (self.talker[who] != self.source[rooms[hit]])
+        timed = self.timed[rooms[hit]] & self.hears[self.talker[who], self.source[rooms[hit]]]
         latency = times[hit] - sent_at[hit] + offset
         self.latencies.append(latency[timed])
+        self.listeners.append(self.talker[who][timed])
         self.markers_found += int(timed.sum())
 
     def _count(
@@ -136,13 +144,13 @@ class Rooms:
         amplitudes = signals.tone_amplitudes(decoded, PER_ROOM)
         base = self.room[legs] * PER_ROOM
         for talker in range(PER_ROOM):
-            speaks = (self.talker[legs] != talker) & up[base + talker]
+            speaks = self.hears[self.talker[legs], talker] & up[base + talker]
             self.tones_checked += int(speaks.sum())
             self.tones_missed += int((amplitudes[speaks, talker] < signals.TONE_MISSED).sum())
 
     def begin_burst(self, room: int, up: np.ndarray, *, timed: bool) -> None:
         """Let the next talker of a room send a burst with its next packet."""
-        self.source[room] = (self.source[room] + 1) % PER_ROOM
+        self.source[room] = (self.source[room] + 1) % self.talkers
         leg = room * PER_ROOM + self.source[room]
         if leg < len(self.talker) and up[leg]:
             self.bursting[leg] = 2
@@ -155,11 +163,12 @@ class Rooms:
         room = self.room[leg]
         if self.bursting[leg] == 2:
             members = np.arange(room * PER_ROOM, min((room + 1) * PER_ROOM, len(self.talker)))
-            self.found[members] = members == leg
+            listening = self.hears[self.talker[members], self.talker[leg]]
+            self.found[members] = ~listening
             self.odd_until[leg] = 0.0
             self.sent_at[room] = now
             if self.timed[room]:
-                self.markers_expected += int(up[members].sum()) - 1
+                self.markers_expected += int((up[members] & listening).sum())
         self.bursting[leg] -= 1
         if self.bursting[leg] == 0:
             self.packets[leg, 12:] = self.tones[self.talker[leg]]

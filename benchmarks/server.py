@@ -1,5 +1,7 @@
 """The server that is measured: callers of ``conf-NAME`` meet in the bridge of that name.
 
+Callers of ``spy-NAME-N`` do, too: 0 is the customer, 1 the agent, 2 a supervisor who monitors.
+
 ``python -m benchmarks.server [--sip udp:127.0.0.1:0] [--core N] [--workers N]`` prints one line
 of JSON with its SIP address and process number, and serves until its standard input ends.
 With ``--record DIRECTORY`` every bridge is recorded there.
@@ -30,6 +32,24 @@ async def meet(server: rtpmix.Server, call: rtpmix.IncomingCall, record: Path | 
     await leg.closed()
 
 
+async def supervise(
+    server: rtpmix.Server, call: rtpmix.IncomingCall, agents: dict[str, asyncio.Future[rtpmix.Leg]]
+) -> None:
+    """Serve one call of a supervised bridge; a supervisor waits for the agent to be there."""
+    _, name, place = call.target.split("-")
+    leg = await call.answer()
+    bridge = server.find_bridge(name) or await server.bridge(name=name)
+    agent = agents.setdefault(name, asyncio.get_running_loop().create_future())
+    if place == "2":
+        await bridge.supervise(leg, agent=await agent, mode=rtpmix.Mode.MONITOR)
+    elif place == "1":
+        await bridge.add(leg, role=rtpmix.Role.AGENT)
+        agent.set_result(leg)
+    else:
+        await bridge.add(leg)
+    await leg.closed()
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Serve until standard input ends."""
     config = rtpmix.Config(
@@ -41,11 +61,15 @@ async def serve(options: argparse.Namespace) -> None:
         legs_per_port=options.legs_per_port,
         recording_key=None if options.record is None else str(key_file(options.record)),
     )
+    agents: dict[str, asyncio.Future[rtpmix.Leg]] = {}
     async with rtpmix.Server(config) as server:
 
         @server.on_invite
         async def handler(call: rtpmix.IncomingCall) -> None:
-            await meet(server, call, options.record)
+            if call.target.startswith("spy-"):
+                await supervise(server, call, agents)
+            else:
+                await meet(server, call, options.record)
 
         print(json.dumps({"sip": server.sip_address, "pid": os.getpid()}), flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

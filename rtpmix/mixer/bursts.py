@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..rtp.extended_report import GMIN
+from .conceal import GIVE_UP_FRAMES
+from .counted import CountedColumns
 from .rows import Numbers, Rows
 
 
@@ -53,6 +55,12 @@ class Bursts:
         if not self.runs or self.missing >= self.frames:
             return 1.0
         return max(1.0, self.missing / self.runs * (1 - self.missing_fraction))
+
+
+def count_gaps(rows: Rows, index: Numbers, missing: NDArray[np.bool_], beat: int) -> None:
+    """Count gaps in speech; not the end of it, and not what digits or comfort noise explain."""
+    counted = missing & (rows.quiet_until[index] <= beat)
+    count_missing(rows, index, counted & (rows.missing_run[index] <= GIVE_UP_FRAMES))
 
 
 def count_missing(rows: Rows, index: Numbers, missing: NDArray[np.bool_]) -> None:
@@ -113,7 +121,7 @@ def forget(rows: Rows, row: int) -> None:
     rows.played_at_loss[row] = rows.played_at_start[row] = rows.played[row]
 
 
-def of_row(rows: Rows, row: int) -> Bursts:
+def of_row(rows: Rows | CountedColumns, row: int) -> Bursts:
     """Return a leg's figures, its open cluster taken as ended."""
     missed = int(rows.missed[row])
     open_missing = int(rows.cluster_missing[row])

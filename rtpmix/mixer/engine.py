@@ -15,6 +15,7 @@ late only; one that has slept too long says so with `skip`.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from . import figures, g711
 from .boxes import Inbox, Outbox
-from .bursts import count_missing
+from .bursts import count_gaps
 from .comfort import ComfortIn, ComfortOut
 from .commands import (
     Command,
@@ -35,7 +36,7 @@ from .commands import (
     MixerEvent,
     Played,
 )
-from .conceal import GIVE_UP_FRAMES, conceal
+from .conceal import conceal
 from .desk import Desk
 from .digits import Digits
 from .gains import to_samples
@@ -124,7 +125,6 @@ class Engine:
         self._copies = Copies(self.rows, self._board, self._events, self._wide)
         self._reports = Reports(
             self.rows,
-            self._stream,
             self._events,
             beat_samples=self.beat_samples,
             epoch=epoch,
@@ -240,8 +240,7 @@ class Engine:
             outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
         outbox.extra += self._wide_send.send(layout, spoken, heard, sent)
         self._copies.take(layout, at, spoken, heard, codes, present, sent)
-        legs = layout.rows[layout.legs]
-        rows.timestamp_out[legs] += FRAME
+        rows.timestamp_out[legs := layout.rows[layout.legs]] += FRAME
         rows.ticked_at[legs] = beat
         return outbox
 
@@ -268,7 +267,7 @@ class Engine:
         if self._playout.cutting:
             self._timescale.apply(layout.rows, spoken, present, even)
         if missing.any():
-            self._count_missing(layout.rows, missing, beat)
+            count_gaps(self.rows, layout.rows, missing, beat)
         self._digits.inband.take(layout, spoken)
         if self._levels.busy:
             self._levels.spoken(layout, spoken, present, beat, at)
@@ -287,12 +286,6 @@ class Engine:
         spoken[alaw] = g711.decode(codes[alaw], g711.PCMA)
         self._wide.decode_next(index, spoken)
         return spoken
-
-    def _count_missing(self, index: Numbers, missing: NDArray[np.bool_], beat: int) -> None:
-        """Count gaps in speech; not the end of it, and not what digits or comfort noise explain."""
-        rows = self.rows
-        counted = missing & (rows.quiet_until[index] <= beat)
-        count_missing(rows, index, counted & (rows.missing_run[index] <= GIVE_UP_FRAMES))
 
     def _mix(self, layout: Layout, spoken: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return this frame of every listener; silence for rows without a bridge."""
@@ -384,12 +377,19 @@ class Engine:
 
     def leg_stats(self, leg: int) -> LegStats | None:
         """Return a leg's counters; None when it isn't open."""
-        row = self.row_of(leg)
-        return None if row is None else self._stats(row)
+        return None if (row := self.row_of(leg)) is None else self._stats(row)
+
+    def leg_counts(self, legs: Iterable[int]) -> figures.LegCounts:
+        """Return the counters of those legs that are open, for others to make sense of."""
+        rows = {leg: row for leg in legs if (row := self.row_of(leg)) is not None}
+        index = np.array(list(rows.values()), np.int64)
+        told = tuple(map(self._reports.told, rows.values()))
+        delays = self._playout.delays_ms(index)
+        return figures.LegCounts.of(self.rows, index, tuple(rows), told, delays)
 
     def _stats(self, row: int) -> LegStats:
-        delay_ms = self._playout.delay_ms(row)
-        return figures.leg_stats(self.rows, row, self._stream, self._reports, delay_ms)
+        told, delay_ms = self._reports.told(row), self._playout.delay_ms(row)
+        return figures.leg_stats(self.rows, row, told, delay_ms)
 
     def snapshot(self) -> dict[str, Any]:
         """Return counts of what is open, and sums of what the open legs counted."""

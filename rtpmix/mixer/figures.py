@@ -1,16 +1,22 @@
-"""Counters as a program reads them: of one leg, and of all together."""
+"""Counters as a program reads them: of one leg, and of all together.
+
+What a leg's counters mean is found out when somebody asks: the E-model alone costs as much as a leg
+does in a whole ptime. Who has to tell of many legs takes a copy of their columns (`LegCounts`).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bursts, quality
 from .commands import LegStats
-from .reports import Reports
+from .counted import CountedColumns, lost_in_stream
+from .reports import Told
 from .rows import Kind, Numbers, Rows
-from .stream import Stream
 
 _SUMMED = (
     "received",
@@ -28,13 +34,52 @@ _SUMMED = (
 )
 
 
-def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports, delay_ms: float) -> LegStats:
+@dataclass(frozen=True, slots=True)
+class LegCounts:
+    """Counters of some legs at one moment, not yet made sense of.
+
+    Attributes
+    ----------
+    legs
+        Whose they are.
+    columns
+        Theirs, in this order.
+    told
+        What RTCP says of each.
+    delay_ms : (n,) float64 ndarray
+        How long the newest packet of each waits to be played.
+    """
+
+    legs: tuple[int, ...]
+    columns: CountedColumns
+    told: tuple[Told, ...]
+    delay_ms: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        index: Numbers,
+        legs: tuple[int, ...],
+        told: tuple[Told, ...],
+        delay_ms: NDArray[np.float64],
+    ) -> LegCounts:
+        """Copy what is counted in some rows."""
+        return cls(legs, CountedColumns.of(rows, index), told, delay_ms)
+
+    def stats(self, place: int) -> LegStats:
+        """Return the counters of the leg at a place of `legs`."""
+        return leg_stats(self.columns, place, self.told[place], float(self.delay_ms[place]))
+
+
+def leg_stats(rows: Rows | CountedColumns, row: int, told: Told, delay_ms: float) -> LegStats:
     """Return the counters of one leg since it was opened."""
     lost = int(rows.lost_before[row])
     if rows.ssrc_in[row] >= 0:
-        lost += stream.lost_in_stream(row)
-    told = reports.figures(row)
-    inbound, outbound = told.inbound, told.outbound
+        lost += lost_in_stream(rows, row)
+    seen = bursts.of_row(rows, row)
+    inbound = quality.inbound(seen, delay_ms, told.round_trip_ms)
+    outbound = quality.outbound(told.remote_lost_fraction, told.round_trip_ms, told.metrics)
     return LegStats(
         received=int(rows.received[row]),
         played=int(rows.played[row]),
@@ -52,8 +97,8 @@ def leg_stats(rows: Rows, row: int, stream: Stream, reports: Reports, delay_ms: 
         playout_delay_ms=delay_ms,
         remote_lost_fraction=told.remote_lost_fraction,
         round_trip_ms=told.round_trip_ms,
-        delay_ms=reports.delay_ms(row),
-        bursts=told.bursts,
+        delay_ms=delay_ms,
+        bursts=seen.bursts,
         inbound_mos=None if inbound is None else inbound.mos,
         inbound_r_factor=None if inbound is None else inbound.r_factor,
         outbound_mos=None if outbound is None else outbound.mos,

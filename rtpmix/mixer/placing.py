@@ -7,7 +7,8 @@ needs is known from the playout buffer, jitter included: the *transit* of its sl
 
 The cost of a phase is what its legs wait together, and once more what the longest waits. A bridge
 is placed when it is made, by the legs that talk already, and looked at again every few seconds. It
-moves when that saves two beats of this, and then rests.
+moves when that saves two beats of this; the playout buffer remembers what a leg needs for eight
+seconds, so that is not often.
 
 A move shifts the times at which frames are sent, by less than a ptime and once; no frame is lost,
 said twice or changed. Towards an *earlier* tick that is so if every leg's packet is there by then;
@@ -34,7 +35,6 @@ from .switchboard import Switchboard
 FIRST_LOOK_MS = 500  # after a bridge was made, or was last not ready: two windows of the playout
 LOOK_MS = 2000  # from one look at a bridge to the next
 MOVE_FRAMES = 8  # moves are done together: each makes the lists of what is mixed and sent anew
-REST_MS = 10_000  # after a move, and after one that was not worth it
 CROWDED = 1.25  # times the average number of legs: such a phase takes no more
 SPARE = 12  # legs that a phase may have beyond that
 
@@ -124,7 +124,6 @@ class Placing:
         best = int(np.argmin(costs))
         if costs[bridge.phase] - costs[best] < 2:
             return
-        self._rests[number] = beat + self._playout.beats(REST_MS)
         self._count_load(number, best, legs)
         earlier = (bridge.phase - best) % self.phases
         if self._least_wait(bridge) >= earlier:
@@ -193,6 +192,8 @@ class Placing:
         needed = self._playout.needed(rows, held.latest[rows])
         # In its first window a leg has no second highest transit.
         needed = np.where(held.windows[rows] == 0, held.latest[rows], needed)
+        # Packets that come about when a beat begins are now in it, now in the next.
+        needed += np.maximum(held.transits[rows].max(axis=1), held.latest[rows]) > needed
         known = (needed > -NEVER) & (held.origin[rows] < NEVER)
         return np.where(known, needed + held.lead[rows], -NEVER)
 

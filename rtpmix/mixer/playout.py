@@ -234,14 +234,18 @@ class Playout:
 
     def delay_ms(self, row: int) -> float:
         """Return how long the newest packet of a row waits to be played."""
+        return float(self.delays_ms(np.array([row]))[0])
+
+    def delays_ms(self, index: Numbers) -> NDArray[np.float64]:
+        """Return how long the newest packet of each of some rows waits to be played."""
         rows = self._rows
-        if rows.origin[row] == NEVER or rows.transit[row] < 0:
-            return int(rows.lead[row]) * self.beat_samples / 8
-        scale = int(rows.clock_scale[row])
-        start = int(self.start(np.array([row]))[0]) * self.beat_samples * scale
-        wait = start - int(rows.slot_timestamp[row]) - int(rows.transit[row])
+        scale = rows.clock_scale[index]
+        start = self.start(index) * self.beat_samples * scale
+        wait = start - rows.slot_timestamp[index] - rows.transit[index]
         wait = (wait + (1 << 31)) % (1 << 32) - (1 << 31)
-        return max(0, wait // scale + int(rows.carry[row])) / 8
+        delay = np.maximum(0, wait // scale + rows.carry[index])
+        unknown = (rows.origin[index] == NEVER) | (rows.transit[index] < 0)
+        return np.where(unknown, rows.lead[index] * self.beat_samples, delay) / 8
 
     def has_moved(self, index: Numbers, ahead: Numbers, beat: int) -> NDArray[np.bool_]:
         """Whether newest packets out of the window mean that their timelines have moved.

@@ -16,6 +16,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..errors import RtpParseError
 from ..rtp.extended_report import (
@@ -40,8 +41,8 @@ from ..rtp.rtcp import (
 )
 from . import bursts, quality
 from .commands import MixerEvent, OneWayAudio, PeerSaidBye
+from .counted import lost_in_stream
 from .rows import FRAME, Rows
-from .stream import Stream
 
 INTERVAL_S = 5.0
 CLOCK_HZ = 8000
@@ -52,15 +53,12 @@ DEAF_PACKETS = 50  # that we sent meanwhile
 BUDGET_A_S, BUDGET = 4000, 8000
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the reports of both sides say about one leg."""
+class Told(NamedTuple):
+    """What the reports of one leg's peer say, as they say it."""
 
     remote_lost_fraction: float = 0.0
     round_trip_ms: float | None = None
-    bursts: int = 0
-    inbound: quality.Quality | None = None
-    outbound: quality.Quality | None = None
+    metrics: VoipMetrics | None = None  # its last word on what it hears
 
 
 @dataclass(slots=True)
@@ -127,7 +125,6 @@ class Reports:
     def __init__(
         self,
         rows: Rows,
-        stream: Stream,
         events: list[MixerEvent],
         *,
         beat_samples: int,
@@ -136,7 +133,6 @@ class Reports:
         seed: int,
     ) -> None:
         self._rows = rows
-        self._stream = stream
         self._events = events
         self._beat_samples = beat_samples
         self._epoch = epoch
@@ -171,15 +167,12 @@ class Reports:
         """Drop everything of a row that is given back."""
         self._legs.pop(row, None)
 
-    def figures(self, row: int) -> Figures:
-        """Return what the reports of both sides say about a leg."""
+    def told(self, row: int) -> Told:
+        """Return what the peer of a leg has reported."""
         leg = self._legs.get(row)
         if leg is None:
-            return Figures()
-        seen = bursts.of_row(self._rows, row)
-        inbound = quality.inbound(seen, self.delay_ms(row), leg.round_trip_ms)
-        outbound = quality.outbound(leg.remote_lost_fraction, leg.round_trip_ms, leg.metrics)
-        return Figures(leg.remote_lost_fraction, leg.round_trip_ms, seen.bursts, inbound, outbound)
+            return Told()
+        return Told(leg.remote_lost_fraction, leg.round_trip_ms, leg.metrics)
 
     def _schedule(self, row: int, leg: _Leg, beat: int, interval_s: float) -> None:
         wait = interval_s * (0.5 + leg.spacing.random())
@@ -253,7 +246,7 @@ class Reports:
                 quality.voip_metrics(
                     bursts.of_row(self._rows, row),
                     ssrc=int(self._rows.ssrc_in[row]),
-                    lost=self._stream.lost_in_stream(row),
+                    lost=lost_in_stream(self._rows, row),
                     delay_ms=self.delay_ms(row),
                     round_trip=leg.round_trip_ms,
                 )

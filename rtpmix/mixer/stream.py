@@ -20,6 +20,7 @@ from ..rtp.packet import RtpPacket
 from ..rtp.reception import next_jitter
 from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS, signed_difference
 from . import bursts
+from .counted import lost_in_stream
 from .playout import Playout
 from .rows import FRAME, NEVER, Numbers, Rows
 
@@ -182,7 +183,7 @@ class Stream:
         """Begin a stream: new identity, new timeline; the counters of the leg go on."""
         rows = self._rows
         if rows.ssrc_in[row] >= 0:
-            rows.lost_before[row] += self.lost_in_stream(row)
+            rows.lost_before[row] += lost_in_stream(rows, row)
             self.restarted.append(row)
         self.doubt.pop(row, None)
         rows.ssrc_in[row] = packet.ssrc
@@ -196,12 +197,6 @@ class Stream:
         rows.origin[row] = rows.noise_since[row] = NEVER
         rows.noise_amplitude[row] = 0
         return True
-
-    def lost_in_stream(self, row: int) -> int:
-        """Return packets expected minus packets received since the stream began."""
-        rows = self._rows
-        expected = int(rows.extended_sequence[row]) - int(rows.base_sequence[row]) + 1
-        return expected - int(rows.received[row] - rows.received_before[row])
 
     # ------------------------------------------------------------------------ when to play it
 

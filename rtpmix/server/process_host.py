@@ -35,6 +35,7 @@ from .handed_sockets import HandedSockets
 from .latching_io import MediaLatched
 from .media_io import Address
 from .media_loop import OnEvent
+from .memory import RareCollections
 from .recording_writer import GapCallback
 from .seat_placement import SeatPlacement
 from .thread_host import PTIME_S
@@ -97,6 +98,7 @@ class ProcessHost:
         self._deaths = 0
         self._stopping = False
         self._changed = asyncio.Event()
+        self._collections = RareCollections()
 
     # ------------------------------------------------------------------------- life cycle
 
@@ -111,6 +113,7 @@ class ProcessHost:
         if self._on_event is not None:
             raise UsageError("this media host runs already, or has run: make a new one")
         self._on_event = on_event
+        self._collections.begin()
         self._origin, self._epoch = time.monotonic(), time.time()
         for number in range(self._count):
             self._workers.append(self._spawn(number))
@@ -148,6 +151,7 @@ class ProcessHost:
                 worker.kill("it did not stop")
                 await worker.gone.wait()
         self._sockets.close()
+        self._collections.end()
 
     def _spawn(self, number: int) -> WorkerProcess:
         worker = WorkerProcess(number, self._on_message, self._on_death, self._silent_s)
@@ -196,9 +200,7 @@ class ProcessHost:
                 self._emit(frame)
         elif isinstance(message, say.Figures):
             worker.figures = message
-            self._seats.stats.update(
-                (leg, stats) for leg, stats in message.stats.items() if leg in worker.legs
-            )
+            self._seats.counted(worker, message.counts)
             worker.media = worker.media if message.media is None else message.media
             worker.recording = message.recording or worker.recording
         elif isinstance(message, say.Carried):
@@ -317,9 +319,7 @@ class ProcessHost:
 
     def leg_stats(self, leg: int) -> LegStats | None:
         """Return a leg's counters, half a second old at most; see `MediaHost.leg_stats`."""
-        if leg not in self._seats.of_leg:
-            return None
-        return self._seats.stats.get(leg, LegStats())
+        return self._seats.stats(leg) if leg in self._seats.of_leg else None
 
     def beat_counts(self) -> tuple[int, int]:
         """Return the beats of all workers, and the late ones; see `MediaHost.beat_counts`."""

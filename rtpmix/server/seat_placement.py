@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from ..mixer import commands as media
 from ..mixer.commands import Command, LegStats, MixerEvent
+from ..mixer.figures import LegCounts
 from . import worker_messages as say
 from .latching_io import MediaLatched
 from .placed import PlacedBridge, PlacedLeg, PlacedSource
@@ -48,9 +49,9 @@ class SeatPlacement:
         self._emit = emit
         self._near: WeakKeyDictionary[Scope, WorkerProcess] = WeakKeyDictionary()
         self.of_leg: dict[int, WorkerProcess] = {}
-        self.stats: dict[int, LegStats] = {}
         self.moves = 0
         self._legs: dict[int, PlacedLeg] = {}
+        self._counts: dict[int, tuple[LegCounts, int]] = {}  # leg -> what was told last, its place
         self._fallen: dict[int, LegStats] = {}  # their worker died; not closed yet
         self._bridges: dict[int, PlacedBridge] = {}
         self._sources: dict[int, PlacedSource] = {}
@@ -104,9 +105,20 @@ class SeatPlacement:
         worker = self.of_leg.pop(leg, None)
         if worker is not None:
             worker.legs.discard(leg)
-        self.stats.pop(leg, None)
+        self._counts.pop(leg, None)
         self._fallen.pop(leg, None)
         self._advance_all()
+
+    def counted(self, worker: WorkerProcess, counts: LegCounts) -> None:
+        """A worker told the counters of some of its legs."""
+        for place, leg in enumerate(counts.legs):
+            if leg in worker.legs:
+                self._counts[leg] = counts, place
+
+    def stats(self, leg: int) -> LegStats:
+        """Return the counters of a leg as they were told last."""
+        known = self._counts.get(leg)
+        return LegStats() if known is None else known[0].stats(known[1])
 
     def to_leg(self, number: int, message: object) -> None:
         """Say something about a leg to who carries it, as soon as somebody does."""
@@ -326,7 +338,8 @@ class SeatPlacement:
 
     def _drop(self, number: int) -> None:
         """A leg is gone with its worker; what is still said of it is for nobody."""
-        self._fallen[number] = self.stats.pop(number, LegStats())
+        self._fallen[number] = self.stats(number)
+        self._counts.pop(number, None)
         self.of_leg.pop(number).legs.discard(number)
         del self._legs[number]
         self._forget_taps(number)

@@ -15,13 +15,9 @@ Some settings of the process are changed while a host runs, and put back by `sto
   that is interrupted takes twice as long, and the event loop gains nothing by it. It has what is
   left between beats, and half a millisecond when they are late. Threads with long work step aside
   by themselves (`beat_gate`).
-* What exists when the host starts is frozen (`gc.freeze`): a full garbage collection stops every
-  thread for as long as it takes to look at all objects.
-* No garbage collection begins within a beat (`gc.disable`), and collections become rarer. A call's
-  objects die without one; with the default thresholds they are looked at again and again while they
-  live, which costs each call 15 % and more.
+* Garbage collections become rarer (`memory.RareCollections`), and none begins within a beat.
 
-One more stays: the C library keeps some freed memory (`memory`).
+One more stays: the C library keeps some freed memory.
 """
 
 from __future__ import annotations
@@ -45,7 +41,7 @@ from .beat_gate import begin_beat, end_beat
 from .coding import CodingThreads
 from .engine_host import EngineHost
 from .media_loop import OnEvent
-from .memory import keep_freed_memory
+from .memory import RareCollections, keep_freed_memory
 from .shared_io import SharedIO, media_io
 
 _log = logging.getLogger(__name__)
@@ -54,7 +50,6 @@ PTIME_S = FRAME / CLOCK_HZ
 SWITCH_INTERVAL_S = 0.0001  # between beats
 BEAT_INTERVAL_S = 0.02  # and in one
 YIELD_S = 0.0005  # left to the event loop between two beats that are late
-GC_THRESHOLDS = (10_000, 20, 50)  # a young collection still takes less than a millisecond
 MOST_BEHIND_S = 5 * PTIME_S  # further behind than this, frames are left out
 
 
@@ -111,7 +106,7 @@ class ThreadHost(EngineHost):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_event: OnEvent | None = None
         self._switch_interval = sys.getswitchinterval()
-        self._gc_thresholds = gc.get_threshold()
+        self._collections = RareCollections()
         self._collects = False
 
     async def start(self, on_event: OnEvent) -> None:
@@ -123,11 +118,8 @@ class ThreadHost(EngineHost):
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         keep_freed_memory()
-        self._gc_thresholds = gc.get_threshold()
-        gc.set_threshold(*GC_THRESHOLDS)
         self._collects = gc.isenabled()  # who has turned it off wants it to stay off
-        gc.collect()
-        gc.freeze()
+        self._collections.begin()
         self._thread = threading.Thread(target=self._run, name="rtpmix-media", daemon=True)
         self._thread.start()
 
@@ -139,8 +131,7 @@ class ThreadHost(EngineHost):
             await asyncio.get_running_loop().run_in_executor(None, thread.join)
             await asyncio.sleep(0)  # the last events are queued on the loop: let them come
             sys.setswitchinterval(self._switch_interval)
-            gc.set_threshold(*self._gc_thresholds)
-            gc.unfreeze()
+            self._collections.end()
         self._coding.close()
         self._io.close()
 

@@ -9,7 +9,6 @@ says goodbye on every leg, seals its recordings and ends.
 
 from __future__ import annotations
 
-import gc
 import logging
 import select
 import signal
@@ -34,7 +33,7 @@ from .media_loop import Item, MediaLoop
 from .memory import keep_freed_memory
 from .recording_writer import RecordingWriter
 from .shared_io import SharedIO
-from .thread_host import GC_THRESHOLDS, PTIME_S, ThreadHost
+from .thread_host import PTIME_S, ThreadHost
 
 _log = logging.getLogger(__name__)
 
@@ -71,10 +70,8 @@ class Worker(ThreadHost):
     def run(self) -> None:
         """Beat until told to stop, or until nobody is there to tell."""
         keep_freed_memory()
-        gc.set_threshold(*GC_THRESHOLDS)
         self._collects = True
-        gc.collect()
-        gc.freeze()
+        self._collections.begin()
         frames = int((self._clock() - self._origin) / PTIME_S) + 1
         self._engine.skip(frames)
         time.sleep(max(0.0, self._origin + frames * PTIME_S - self._clock()))
@@ -217,11 +214,10 @@ class Worker(ThreadHost):
             self._left = self._engine.legs()
             self._share = len(self._left) * FIGURES_BEATS // STATS_BEATS + 1
         now, self._left = self._left[: self._share], self._left[self._share :]
-        found = ((leg, self._engine.leg_stats(leg)) for leg in now)
         return say.Figures(
             beats=media.beats,
             late_beats=media.late_beats,
-            stats={leg: stats for leg, stats in found if stats is not None},
+            counts=self._engine.leg_counts(now),
             media={**media.snapshot(), "frames_dropped": self._dropped} if complete else None,
             recording=self._writer.snapshot() if complete else None,
         )

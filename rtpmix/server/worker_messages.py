@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mixer.commands import LegStats, MixerEvent, TapFrame
+from ..mixer.commands import MixerEvent, TapFrame
+from ..mixer.figures import LegCounts
 from ..mixer.tap import TapBlock
 from ..rtp.latching import Terms
 from .latching_io import Learned
@@ -196,7 +197,7 @@ class Figures:
 
     beats: int
     late_beats: int
-    stats: dict[int, LegStats]
+    counts: LegCounts
     media: dict[str, Any] | None  # now and then
     recording: dict[str, Any] | None
 

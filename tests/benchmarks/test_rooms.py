@@ -135,3 +135,24 @@ def test_the_caller_follows_a_call_from_invite_to_the_answer_of_its_bye() -> Non
     assert change.state is CallState.OVER
     assert caller._take(b"garbage") is None
     caller.close()
+
+
+def test_a_supervised_room_knows_who_is_to_hear_whom() -> None:
+    """The supervisor hears both and is heard by nobody, and only talkers who are heard burst."""
+    rooms = Rooms(3, supervised=True)
+    hear(rooms, 0, 1.0, 0, mixed(1))
+    hear(rooms, 1, 1.0, 0, mixed(0))
+    hear(rooms, 2, 1.0, 0, mixed(0, 1))
+    assert (rooms.tones_checked, rooms.tones_missed) == (4, 0)
+    hear(rooms, 2, 1.02, 1, mixed(0))
+    assert rooms.tones_missed == 1
+    for _ in range(4):
+        rooms.begin_burst(0, UP, timed=True)
+        assert rooms.source[0] in (0, 1)
+    assert rooms.source[0] == 1  # the agent bursts: the customer and the supervisor listen
+    rooms.burst_sent(1, 2.0, UP)
+    assert rooms.markers_expected == 2
+    hear(rooms, 0, 2.01, 2, mixed(1, burst=True))
+    hear(rooms, 2, 2.03, 2, mixed(0, 1, burst=True))
+    assert np.concatenate(rooms.latencies).round(3).tolist() == [0.01, 0.03]
+    assert np.concatenate(rooms.listeners).tolist() == [0, 2]

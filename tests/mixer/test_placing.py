@@ -175,3 +175,19 @@ def test_a_change_under_way_goes_on_at_the_new_phase(make_rig) -> None:
     last = rig.engine._board.bridges[1]
     assert last.gains[0, 1] == level
     assert last.settled
+
+
+def test_packets_that_come_about_when_a_beat_begins_cost_no_whole_frame(make_rig) -> None:
+    """Now in this beat, now in the next: the tick goes by the next, and nobody waits for 20 ms."""
+    rig = make_rig(phases=PHASES)
+    said = {leg: words(leg, 300) for leg in (1, 2)}
+    for leg in said:
+        rig.open(leg)
+    rig.bridge(1, list(said))
+    for frame in range(300):
+        if frame % 100 == 21:  # one that was late
+            rig.say(2, said[2][frame - 1])
+        here = (1,) if frame % 100 == 20 else (1, 2)
+        talk(rig, dict.fromkeys(here, 3), said, range(frame, frame + 1))
+    assert [rig.engine.leg_stats(leg).delay_ms for leg in said] == [5.0, 5.0]
+    assert rig.engine.rows.concealed.sum() <= 1

@@ -1,6 +1,7 @@
 """RTCP of the engine: what it sends, what it takes from what comes in."""
 
 import itertools
+import pickle
 import random
 
 from rtpmix.mixer.commands import PeerSaidBye
@@ -158,6 +159,30 @@ def test_reports_that_fell_due_in_a_stall_do_not_come_in_one_burst(rig) -> None:
         counts.append(sum(map(len, rig.reports.values())) - before)
     assert sum(counts) >= 60
     assert max(counts) < 8
+
+
+def test_copied_counters_say_the_same_as_those_of_each_leg(make_rig, speech) -> None:
+    """What a worker process tells of many legs at once is made sense of elsewhere, and later."""
+    rig = make_rig()
+    for leg in (1, 2, 3):
+        rig.open(leg)
+    rig.bridge(5, [1, 2, 3])
+    for number in range(60):
+        if number % 7 == 3:
+            rig.lose(1)
+            rig.frame({2: speech(number)})
+        else:
+            rig.frame({1: speech(number), 2: speech(number)})
+    counts = pickle.loads(pickle.dumps(rig.engine.leg_counts([3, 1, 99, 2])))
+    assert counts.legs == (3, 1, 2)
+    for place, leg in enumerate(counts.legs):
+        assert counts.stats(place) == rig.engine.leg_stats(leg)
+    lossy = counts.stats(1)
+    assert lossy.lost > 0
+    assert lossy.concealed > 0
+    assert lossy.inbound_mos is not None
+    assert lossy.inbound_mos < 4.4
+    assert rig.engine.leg_counts([]).legs == ()
 
 
 def test_a_goodbye_is_told_once_however_often_it_is_said(rig, speech) -> None:

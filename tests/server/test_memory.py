@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rtpmix.server.memory import KEPT, keep_freed_memory
+from rtpmix.server.memory import KEPT, RareCollections, keep_freed_memory
 
 
 def library(monkeypatch: pytest.MonkeyPatch, contents: Any) -> None:
@@ -36,3 +37,18 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_real_library_takes_it_where_it_is_glibc() -> None:
     assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
+
+
+def test_collections_are_rare_until_the_last_user_ends() -> None:
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    first, second = RareCollections(), RareCollections()
+    first.begin()
+    second.begin()
+    first.end()
+    first.end()
+    assert gc.get_threshold() == RareCollections.THRESHOLDS
+    assert gc.get_freeze_count() > frozen
+    second.end()
+    assert gc.get_threshold() == before
+    RareCollections().end()
+    assert gc.get_threshold() == before

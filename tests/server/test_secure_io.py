@@ -339,6 +339,7 @@ class Flooded:
         self.io = SecureIO(self.network)
         self.inbox = Inbox(4)
         self.sender = SrtpSession.sender(self.keys.theirs)
+        self.source = 0
         self.io.secure(0, stream(self.keys))
         self.io.attach(0, 0)
 
@@ -347,7 +348,8 @@ class Flooded:
         return self.io.receive(self.inbox)
 
     def flood(self, number: int, *, rtcp: bool = False) -> None:
-        for source in range(1, number + 1):
+        for source in range(self.source + 1, self.source + number + 1):
+            self.source = source
             packet = (
                 build_compound([ReceiverReport(ssrc=source)])
                 if rtcp

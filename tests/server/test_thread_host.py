@@ -22,9 +22,9 @@ from rtpmix.mixer.commands import (
     SetMatrix,
 )
 from rtpmix.rtp.packet import RtpPacket
+from rtpmix.server.memory import RareCollections
 from rtpmix.server.thread_host import (
     BEAT_INTERVAL_S,
-    GC_THRESHOLDS,
     SWITCH_INTERVAL_S,
     ThreadHost,
 )
@@ -121,7 +121,7 @@ async def test_settings_of_the_process_are_put_back() -> None:
     await host.start(lambda event: None)
     between, within = pytest.approx(SWITCH_INTERVAL_S), pytest.approx(BEAT_INTERVAL_S)
     assert sys.getswitchinterval() in (between, within)
-    assert gc.get_threshold() == GC_THRESHOLDS
+    assert gc.get_threshold() == RareCollections.THRESHOLDS
     with pytest.raises(UsageError, match="make a new one"):
         await host.start(lambda event: None)
     await host.stop()
