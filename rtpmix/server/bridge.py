@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..audio.codecs import CODECS, NARROW_HZ
+from ..audio.codecs import NARROW_HZ
 from ..errors import UsageError
 from ..events import BridgeChanged, BridgeClosed, Event
 from ..mixer.commands import UNITY, MeasureLevels, Played, TapFrame
@@ -15,7 +15,7 @@ from ..supervision import Anchor, Change, Left, Mode, Role, Routing, RoutingLog
 from .listening import LegListener, Listener, MixedListener
 from .notices import check_notice
 from .orders import Orders
-from .playing import Playback, check_rate, load_own, load_pcm
+from .playing import Playback, load
 from .scope import Scope
 from .seating import Seating, anchored, can_talk
 from .speaking import Speaker
@@ -68,11 +68,6 @@ class Bridge(Seating):
         return f"<Bridge {self.id} of {len(self._legs)} legs>"
 
     # -------------------------------------------------------------------- reading
-
-    @property
-    def has_limiter(self) -> bool:
-        """Whether who talks too loudly together is turned down here, instead of clipped."""
-        return self.router.limited
 
     @property
     def routing_log(self) -> RoutingLog:
@@ -249,18 +244,13 @@ class Bridge(Seating):
         Parameters
         ----------
         rate_hz
-            8000, 16000 or 48000: of PCM its rate, of a file the one that it is played at, for those
-            legs whose codec has as much. None: 8000 for PCM; a file is played at its own quality as
-            far as `Config.codecs` has a codec for that.
+            8000, 16000 or 48000: of PCM its rate, of a file that at which it is played. None: 8000
+            for PCM; for a file its own, as far as `Config.codecs` has a codec for that.
         """
         if to is not None and to.number not in self._legs:
             raise UsageError(f"{to.id} is not in {self.id}")
-        if rate_hz is None:
-            most_hz = max(CODECS[name].rate_hz for name in self._board.config.codecs)
-            pcm, rate = await self._board.off_loop(lambda: load_own(audio, most_hz))
-        else:
-            check_rate(rate := rate_hz)
-            pcm = await self._board.off_loop(lambda: load_pcm(audio, rate))
+        codecs = self._board.config.codecs
+        pcm, rate = await self._board.off_loop(lambda: load(audio, rate_hz, codecs))
         playback = Playback(self._board, self, pcm, loop=loop, rate_hz=rate)
         hearers = frozenset({to.number}) if to is not None else None
         self._playbacks[playback.source] = playback
@@ -277,12 +267,8 @@ class Bridge(Seating):
     async def speak(self, *, to: Leg | None = None, rate_hz: int = NARROW_HZ) -> Speaker:
         """Open a talker that says what the program writes, to one leg or to everybody.
 
-        The way in for bots and for audio that is made while it is said.
-
-        Parameters
-        ----------
-        rate_hz
-            Of the PCM that will be written: 8000, 16000 or 48000.
+        The way in for bots and for audio that is made while it is said; ``rate_hz``: of what will
+        be written, 8000, 16000 or 48000.
         """
         if to is not None and to.number not in self._legs:
             raise UsageError(f"{to.id} is not in {self.id}")
@@ -311,8 +297,8 @@ class Bridge(Seating):
         side
             "heard": what the mixer sends to the leg; "spoken": what it hears from the leg.
         rate_hz
-            Of the frames: 8000, 16000 or 48000. What is heard is mixed at that rate, from talkers
-            at their own; a leg of a higher rate is heard with what it has up to it.
+            Of the frames: 8000, 16000 or 48000. What is heard is mixed at that, from talkers at
+            their own.
         """
         if leg is None:
             mixed = MixedListener(self._board, self, rate_hz)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
+from ..audio.codecs import CODECS
 from ..audio.resample import RATES_HZ
 from ..errors import UsageError
 from ..mixer.commands import CloseSeat, OpenSource, Play
@@ -61,6 +63,16 @@ def own_rate(audio: str | Path | bytes, most_hz: int) -> int:
     except (soundfile.LibsndfileError, OSError):
         there = most_hz  # something for PyAV, or nothing at all
     return min((rate for rate in RATES_HZ if rate >= min(there, most_hz)), default=most_hz)
+
+
+def load(
+    audio: str | Path | bytes, rate_hz: int | None, codecs: Sequence[str]
+) -> tuple[bytes, int]:
+    """Return PCM and its rate: the one that is asked for, or the best that some codec bears."""
+    if rate_hz is None:
+        return load_own(audio, max(CODECS[name].rate_hz for name in codecs))
+    check_rate(rate_hz)
+    return load_pcm(audio, rate_hz), rate_hz
 
 
 def load_own(audio: str | Path | bytes, most_hz: int) -> tuple[bytes, int]:
