@@ -102,8 +102,7 @@ class MediaLoop:
             count = io.receive(inbox)
             if count:
                 engine.receive(count)
-            # Where all that came was refused, more may wait behind it.
-            if not inbox.more or (not count and self.secured.idle):
+            if not inbox.more:  # where all that came was refused, more may wait behind it
                 break
         for row, number in io.take_refused():
             engine.rows.dropped[row] += number

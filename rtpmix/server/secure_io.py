@@ -38,16 +38,10 @@ class SecureIO:
     ----------
     io
         The network.
-
-    Attributes
-    ----------
-    idle
-        The last `receive` found nothing to read; it returns 0, too, when nothing of it passed.
     """
 
     def __init__(self, io: MediaIO) -> None:
         self.counts = SecureCounts()
-        self.idle = False
         self._io = io
         self._legs: dict[int, Stream] = {}
         self._rows: dict[int, Stream] = {}
@@ -193,9 +187,12 @@ class SecureIO:
     # ------------------------------------------------------------------------------ packets
 
     def receive(self, inbox: Inbox) -> int:
-        """Fill the inbox with what is in the clear or passes; see `MediaIO.receive`."""
+        """Fill the inbox with what is in the clear or passes; see `MediaIO.receive`.
+
+        Returns 0 when nothing passes, too: that nothing was there is in `Inbox.more`.
+        """
         count = self._io.receive(inbox)
-        self.idle = not count
+        inbox.more = inbox.more and count > 0
         if not self._rows or not count:
             return count
         gone = self._open_all(inbox, count)

@@ -10,10 +10,9 @@ no sample of a closed talker can reach a listener, however loud.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import compress
-from operator import and_, attrgetter
+from operator import attrgetter
 
 from ..errors import UsageError
 
@@ -233,7 +232,8 @@ def dtmf_for(parties: Sequence[Party]) -> Dtmf:
 def validate(parties: Sequence[Party], gains: Gains) -> None:
     """Check a matrix against what may never happen, before it is committed.
 
-    Written apart from `gains_for` on purpose: the two share no rule, only the roles.
+    Written apart from `gains_for` on purpose: the two share no rule and no code, only the roles.
+    That says of each pair whether it is open; this has sets of talkers whom a listener never hears.
 
     Raises
     ------
@@ -246,38 +246,62 @@ def validate(parties: Sequence[Party], gains: Gains) -> None:
         raise UsageError("a seat is listed twice: each party needs a seat of its own")
     if sum(party.mode is Mode.TAKEOVER for party in parties) > 1:
         raise UsageError("two supervisors hold the call: only one can have taken it over")
-    shut = _rows_of(parties, lambda listener, talker: _forbidden(listener, talker) is not None)
+    never = _Never(parties)
     for place, (listener, row) in enumerate(zip(parties, gains, strict=True)):
         if row and (min(row) < 0 or max(row) > LOUDEST):
             raise UsageError(f"a gain of {min(row)} or {max(row)} is outside 0 to {LOUDEST} (Q15)")
-        shut[place][place] = True
-        for other in compress(range(len(row)), map(and_, shut[place], map(bool, row))):
-            why = _forbidden(listener, parties[other])
-            raise UsageError(
-                f"seat {listener.seat} must not hear seat {parties[other].seat}: {why}"
-            )
+        heard = _set_of(map(bool, row))
+        for talkers, why in never.heard_by(place, listener):
+            if heard & talkers:
+                first = ((heard & talkers) & -(heard & talkers)).bit_length() // 8
+                raise UsageError(
+                    f"seat {listener.seat} must not hear seat {parties[first].seat}: {why}"
+                )
 
 
-def _forbidden(listener: Party, talker: Party) -> str | None:
-    """Say why this pair may never be open, if so."""
-    if listener.seat == talker.seat:
-        return "nobody hears themselves"
-    if not talker.can_talk:
-        return "the talker's leg is receive-only"
-    if talker.muted:
-        return "the talker is muted"
-    if listener.role is Role.PROMPT:
-        return "a source does not listen"
-    if talker.role is Role.PROMPT:
-        addressed = talker.to is None or listener.seat in talker.to
-        return None if addressed else "the prompt is for others"
-    if Fate.LEAVE in (listener.fate, talker.fate):
-        return "an agent who is leaving is out of the conversation"
-    if listener.role is Role.CUSTOMER and talker.role is Role.SUPERVISOR:
-        private = talker.mode in (Mode.MONITOR, Mode.WHISPER)
-        return "customers never hear a supervisor who monitors or whispers" if private else None
-    if listener.role is Role.AGENT and talker.mode is Mode.MONITOR:
-        return "agents never hear a supervisor who monitors"
-    if listener.role is Role.CUSTOMER and talker.fate is not None:
-        return "the agent's call was taken over"
-    return None
+def _set_of(members: Iterable[bool]) -> int:
+    """Return a set of places as a number, an octet for each: what is in two of them is their AND.
+
+    A bridge of two hundred has forty thousand pairs, and is checked each time that somebody comes.
+    """
+    return int.from_bytes(bytes(members), "little")
+
+
+class _Never:
+    """Sets of talkers whom some listeners never hear."""
+
+    def __init__(self, parties: Sequence[Party]) -> None:
+        prompts = [each.role is Role.PROMPT for each in parties]
+        out = [each.fate if each.role is not Role.PROMPT else None for each in parties]
+        self._all = _set_of([True] * len(parties))
+        self._receive_only = _set_of([not each.can_talk for each in parties])
+        self._muted = _set_of([each.muted for each in parties])
+        self._people = _set_of([not prompt for prompt in prompts])
+        self._prompts = [
+            (each.to, 1 << 8 * place)
+            for place, each in enumerate(parties)
+            if prompts[place] and each.to is not None
+        ]
+        self._leaving = _set_of([fate is Fate.LEAVE for fate in out])
+        self._taken_over = _set_of([fate is not None for fate in out])
+        self._monitors = _set_of([each.mode is Mode.MONITOR for each in parties])
+        self._whisperers = _set_of([each.mode is Mode.WHISPER for each in parties])
+
+    def heard_by(self, place: int, listener: Party) -> Iterator[tuple[int, str]]:
+        """Yield whom a listener must not hear, and why."""
+        yield 1 << 8 * place, "nobody hears themselves"
+        yield self._receive_only, "the talker's leg is receive-only"
+        yield self._muted, "the talker is muted"
+        if listener.role is Role.PROMPT:
+            yield self._all, "a source does not listen"
+        for to, prompt in self._prompts:
+            if listener.seat not in to:
+                yield prompt, "the prompt is for others"
+        out = self._people if listener.fate is Fate.LEAVE else self._leaving
+        yield out, "an agent who is leaving is out of the conversation"
+        if listener.role is Role.CUSTOMER:
+            private = self._monitors | self._whisperers
+            yield private, "customers never hear a supervisor who monitors or whispers"
+            yield self._taken_over, "the agent's call was taken over"
+        elif listener.role is Role.AGENT:
+            yield self._monitors, "agents never hear a supervisor who monitors"

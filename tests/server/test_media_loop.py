@@ -95,6 +95,39 @@ def test_flood_at_one_socket_costs_a_bounded_number_of_reads() -> None:
     assert len(wire.arriving[0]) == 100 - MAX_READS
 
 
+def test_a_batch_of_io_that_knows_that_nothing_waits_is_the_only_one_of_its_beat() -> None:
+    """Each batch has a price of its own; I/O that does not know is asked until nothing comes."""
+
+    class Counting(Wire):
+        knows = True
+        reads = 0
+
+        def receive(self, inbox: Inbox) -> int:
+            self.reads += 1
+            if self.knows:
+                inbox.more = False
+            return super().receive(inbox)
+
+    wire = Counting()
+    media = MediaLoop(Engine(), wire)
+    media.submit(leg(1))
+    media.beat()
+    for wire.knows, waiting, reads in (
+        (True, 0, 1),
+        (True, 1, 1),
+        (True, 2, 1),
+        (False, 0, 1),
+        (False, 1, 2),
+        (False, 2, 3),
+        (False, 9, MAX_READS),
+    ):
+        wire.arriving[0].extend(packet(number) for number in range(waiting))
+        wire.reads = 0
+        media.beat()
+        assert wire.reads == reads
+        wire.arriving[0].clear()
+
+
 def test_failed_sends_are_counted() -> None:
     wire = Wire()
     media = MediaLoop(Engine(), wire)
