@@ -103,14 +103,18 @@ class AdoptLeg(Command):
 
 @dataclass(frozen=True, slots=True)
 class OpenSource(Command):
-    """A talker without a socket. It speaks what `Play` gave it, then silence."""
+    """A talker without a socket. It speaks what `Play` gave it, then silence.
+
+    ``rate_hz``: of that PCM; 8000, 16000 or 48000.
+    """
 
     source: int
+    rate_hz: int = 8000
 
 
 @dataclass(frozen=True, slots=True)
 class Play(Command):
-    """Queue PCM on a source: int16 little endian mono at 8000 Hz. `loop` repeats it for ever."""
+    """Queue PCM on a source: int16 little endian mono at its rate. `loop` repeats it for ever."""
 
     source: int
     pcm: bytes
@@ -130,12 +134,14 @@ class OpenTap(Command):
     """A listener without a socket: what it hears comes out as `TapFrame` events.
 
     With ``follow`` set it is a copy of that leg's own input ("spoken") or output ("heard") instead
-    and needs no seat in a matrix.
+    and needs no seat in a matrix; at ``rate_hz`` (8000, 16000 or 48000) then: what was "spoken" is
+    resampled to it where it has another, what is "heard" is mixed at it.
     """
 
     tap: int
     follow: int | None = None
     side: str = "heard"  # with follow: "spoken" or "heard"
+    rate_hz: int = 8000
 
 
 @dataclass(frozen=True, slots=True)
