@@ -51,6 +51,7 @@ def run(arguments: list[str]) -> Result:
             "workers": options.workers,
             "suite": options.suite or "none",
             "recorded": options.record,
+            "calls_per_second": options.calls_per_second,
             "criterion": f"<{MISSING_PCT}% missing, p99<{P99_MS:g} ms",
             "held": best,
             "not_held": broken,
@@ -118,6 +119,9 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
         "--suite", default="", choices=("", *SUITES), help="encrypt every leg (SRTP, SDES)"
     )
     parser.add_argument(
+        "--calls-per-second", type=float, default=100.0, help="how fast calls are set up"
+    )
+    parser.add_argument(
         "--supervised", action="store_true", help="the third of each room only listens, to both"
     )
     parser.add_argument(
@@ -150,6 +154,7 @@ def _load(legs: int, options: argparse.Namespace, record: Path | None) -> dict[s
             seconds=options.seconds,
             pid=server.pid,
             suite=options.suite,
+            calls_per_second=options.calls_per_second,
             supervised=options.supervised,
         )
         figures = generate(load)

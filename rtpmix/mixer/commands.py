@@ -54,6 +54,7 @@ class OpenLeg(Command):
     receives: bool = True  # False: what arrives is dropped and counted
     jitter_ms: int = 0  # least delay between arrival and playout
     media_timeout_ms: int = 0  # 0: never tell
+    reduced_rtcp: bool = False  # reports may come alone, not in a compound (RFC 5506)
     extended_reports: bool = False  # XR from the first report on, not only in answer to XR
 
 
@@ -72,6 +73,7 @@ class UpdateLeg(Command):
     noise_payload_type: int | None = None
     sends: bool = True
     receives: bool = True
+    reduced_rtcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,18 @@ class AdoptLeg(Command):
 
 @dataclass(frozen=True, slots=True)
 class OpenSource(Command):
-    """A talker without a socket. It speaks what `Play` gave it, then silence."""
+    """A talker without a socket. It speaks what `Play` gave it, then silence.
+
+    ``rate_hz``: of that PCM; 8000, 16000 or 48000.
+    """
 
     source: int
+    rate_hz: int = 8000
 
 
 @dataclass(frozen=True, slots=True)
 class Play(Command):
-    """Queue PCM on a source: int16 little endian mono at 8000 Hz. `loop` repeats it for ever."""
+    """Queue PCM on a source: int16 little endian mono at its rate. `loop` repeats it for ever."""
 
     source: int
     pcm: bytes
@@ -128,12 +134,14 @@ class OpenTap(Command):
     """A listener without a socket: what it hears comes out as `TapFrame` events.
 
     With ``follow`` set it is a copy of that leg's own input ("spoken") or output ("heard") instead
-    and needs no seat in a matrix.
+    and needs no seat in a matrix; at ``rate_hz`` (8000, 16000 or 48000) then: what was "spoken" is
+    resampled to it where it has another, what is "heard" is mixed at it.
     """
 
     tap: int
     follow: int | None = None
     side: str = "heard"  # with follow: "spoken" or "heard"
+    rate_hz: int = 8000
 
 
 @dataclass(frozen=True, slots=True)

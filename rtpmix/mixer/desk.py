@@ -10,6 +10,7 @@ from typing import Any
 
 from ..audio.codecs import CODECS, NARROW_HZ
 from ..audio.coders import unavailable
+from ..audio.resample import RATES_HZ
 from . import moving
 from .comfort import ComfortOut
 from .commands import (
@@ -130,6 +131,7 @@ class Desk:
         self._reports.open(
             row, command.leg, command.cname, self._beat, extended=command.extended_reports
         )
+        self._reports.allow_reduced(row, command.reduced_rtcp)
         rows.opened_at[row] = self._beat
         self._board.enter(row)
         return None
@@ -172,6 +174,7 @@ class Desk:
             rows.heard_at[row] = rows.opened_at[row] = self._beat  # the media timeout starts anew
             rows.media_lost[row] = False
         self._set_session(row, command)
+        self._reports.allow_reduced(row, command.reduced_rtcp)
         self._board.changed(int(rows.phase[row]))
         return None
 
@@ -220,10 +223,11 @@ class Desk:
     # ---------------------------------------------------------------------- sources and taps
 
     def _open_source(self, command: OpenSource) -> str | None:
-        why = self._taken(command.source)
+        why = self._taken(command.source) or _rate_refusal(command.rate_hz)
         if why is None:
-            self._add(command.source, Kind.SOURCE)
-            self.sources[command.source] = Source()
+            row = self._add(command.source, Kind.SOURCE)
+            voice = self._playout.wide.open_voice(row, command.rate_hz)
+            self.sources[command.source] = Source(voice)
         return why
 
     def _play(self, command: Play) -> str | None:
@@ -238,11 +242,13 @@ class Desk:
         return None
 
     def _open_tap(self, command: OpenTap) -> str | None:
-        why = self._taken(command.tap)
+        why = self._taken(command.tap) or _rate_refusal(command.rate_hz)
         if why is not None:
             return why
         if command.follow is not None:
             return self._copies.follow(command)
+        if command.rate_hz != NARROW_HZ:
+            return "a tap with a seat of its own at another rate than 8000 Hz; let it follow a leg"
         self._add(command.tap, Kind.TAP)
         return None
 
@@ -251,11 +257,12 @@ class Desk:
             return None
         return self._close(command.seat, {Kind.SOURCE, Kind.TAP})
 
-    def _add(self, seat: int, kind: Kind) -> None:
+    def _add(self, seat: int, kind: Kind) -> int:
         generation = self._rows.generation
-        self._rows.add(seat, kind)
+        row = self._rows.add(seat, kind)
         if self._rows.generation != generation:
             self._board.changed_all()
+        return row
 
     # --------------------------------------------------------------------------------- others
 
@@ -289,6 +296,11 @@ class Desk:
         if seat in self._rows.of_seat or self._copies.known(seat):
             return f"seat {seat} is open already"
         return None
+
+
+def _rate_refusal(rate_hz: int) -> str | None:
+    """Say what is wrong with the rate of a source or a tap, or None."""
+    return None if rate_hz in RATES_HZ else f"{rate_hz} Hz; give 8000, 16000 or 48000"
 
 
 def _codec_refusal(command: OpenLeg | UpdateLeg) -> str | None:

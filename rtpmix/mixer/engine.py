@@ -122,7 +122,7 @@ class Engine:
         self._wide_send = WideSend(self.rows, self._wide, self._packetiser, workers)
         self._comfort_out = ComfortOut(self.rows, self._packetiser, self._playout)
         self._levels = Levels(self.rows, self._events, phases)
-        self._copies = Copies(self.rows, self._board, self._events)
+        self._copies = Copies(self.rows, self._board, self._events, self._wide)
         self._reports = Reports(
             self.rows,
             self._events,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.codecs import NARROW_HZ
 from .commands import MixerEvent, OpenTap, TapFrame
 from .g711 import NAMES
 from .layout import Layout, Recorded
 from .rows import Rows
 from .switchboard import Switchboard
 from .tap import TapBlock
+from .wide import WideLegs
+from .wide_taps import WideTaps
 
 Linear = NDArray[np.int16]
 
@@ -24,10 +27,13 @@ class Copies:
         What the last beats gave, for the host to take away.
     """
 
-    def __init__(self, rows: Rows, board: Switchboard, events: list[MixerEvent]) -> None:
+    def __init__(
+        self, rows: Rows, board: Switchboard, events: list[MixerEvent], wide: WideLegs
+    ) -> None:
         self._rows = rows
         self._board = board
         self._events = events
+        self._wide_taps = WideTaps(rows, board, wide)
         self.recorded: dict[int, None] = {}  # legs, in the order of their commands
         self._followers: dict[int, dict[int, str]] = {}  # leg -> tap -> side
         self._leg_of: dict[int, int] = {}
@@ -40,7 +46,10 @@ class Copies:
             return f"no leg {command.follow} to follow"
         if command.side not in ("spoken", "heard"):
             return f"side {command.side!r}; a tap follows what a leg has 'spoken' or 'heard'"
-        self._followers.setdefault(leg, {})[command.tap] = command.side
+        if command.rate_hz != NARROW_HZ:
+            self._wide_taps.follow(command, leg)
+        else:
+            self._followers.setdefault(leg, {})[command.tap] = command.side
         self._leg_of[command.tap] = leg
         return None
 
@@ -49,16 +58,21 @@ class Copies:
         leg = self._leg_of.pop(tap, None)
         if leg is None:
             return False
-        self._followers[leg].pop(tap, None)
-        if not self._followers[leg]:
-            del self._followers[leg]
+        self._wide_taps.unfollow(tap)
+        followers = self._followers.get(leg, {})
+        followers.pop(tap, None)
+        if not followers:
+            self._followers.pop(leg, None)
         return True
 
     def forget(self, leg: int) -> None:
         """A leg closed: its copies end."""
         self.recorded.pop(leg, None)
-        for tap in self._followers.pop(leg, {}):
-            self._leg_of.pop(tap, None)
+        self._followers.pop(leg, None)
+        if leg in self._leg_of.values():
+            for tap in [tap for tap, followed in self._leg_of.items() if followed == leg]:
+                self._wide_taps.unfollow(tap)
+                del self._leg_of[tap]
 
     def known(self, tap: int) -> bool:
         """Whether a tap of this number follows a leg."""
@@ -86,6 +100,8 @@ class Copies:
             for tap, side in taps.items():
                 frame = spoken[place] if side == "spoken" else heard[place]
                 self._events.append(TapFrame(at, tap, frame.astype("<i2").tobytes()))
+        if self._wide_taps.taps:
+            self._wide_taps.take(layout, at, spoken, self._events)
         if self.recorded:
             self._record(layout, at, spoken, heard, codes, present, sent)
 

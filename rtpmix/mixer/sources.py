@@ -1,4 +1,8 @@
-"""Talkers without a socket: queues of PCM that a source says frame by frame."""
+"""Talkers without a socket: queues of PCM that a source says frame by frame.
+
+One of a higher rate than 8 kHz has a voice: its frames are kept for those who hear at such a rate,
+and all others hear their view at 8 kHz.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .commands import Play
-from .rows import FRAME
+from .wide_pool import Voice
 
 MAX_QUEUED = 64  # plays that wait at one source
 
@@ -28,6 +32,7 @@ class _Item:
 class Source:
     """What one source still has to say."""
 
+    voice: Voice | None = None
     items: deque[_Item] = field(default_factory=deque)
 
     def play(self, command: Play) -> str | None:
@@ -47,12 +52,21 @@ class Source:
         return tokens
 
     def next_frame(self, out: Linear) -> list[int]:
-        """Write the next frame; return the tokens of what was said to its end in it."""
+        """Write the next frame, at 8 kHz; return the tokens of what was said to its end in it."""
+        if self.voice is None:
+            return self._next(out)
+        native = np.zeros(self.voice.frame, np.int16)
+        done = self._next(native)
+        out[:] = self.voice.say(native)
+        return done
+
+    def _next(self, out: Linear) -> list[int]:
+        size = len(out)
         done: list[int] = []
         filled = 0
-        while filled < FRAME and self.items:
+        while filled < size and self.items:
             item = self.items[0]
-            part = item.samples[item.position : item.position + FRAME - filled]
+            part = item.samples[item.position : item.position + size - filled]
             out[filled : filled + len(part)] = part
             filled += len(part)
             item.position += len(part)

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audio.codecs import BY_NUMBER
+from ..audio.codecs import BY_NUMBER, NARROW_HZ
 from .layout import Layout
 from .rows import FRAME, Numbers, Rows
 from .wide_leg import WideLeg
-from .wide_pool import Pool
+from .wide_pool import Pool, Voice
 
 Linear = NDArray[np.int16]
 Flags = NDArray[np.bool_]
@@ -58,6 +58,7 @@ class WideLegs:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._legs: dict[int, WideLeg] = {}
+        self._voices: dict[int, Voice] = {}  # of sources
         self._pools: dict[int, Pool] = {}
         self._patches: list[tuple[int, Linear]] = []  # place, view
 
@@ -72,16 +73,28 @@ class WideLegs:
             self.forget(row)
         elif before is None or (before.codec, before.fmtp) != (codec, fmtp):
             self.forget(row)
-            pool = self._pools.get(codec.rate_hz)
-            if pool is None:
-                pool = self._pools[codec.rate_hz] = Pool(codec.rate_hz)
-            self._legs[row] = WideLeg(codec, fmtp, pool.add())
+            self._legs[row] = WideLeg(codec, fmtp, self._pool(codec.rate_hz).add())
+
+    def _pool(self, rate_hz: int) -> Pool:
+        if rate_hz not in self._pools:
+            self._pools[rate_hz] = Pool(rate_hz)
+        return self._pools[rate_hz]
+
+    def open_voice(self, row: int, rate_hz: int) -> Voice | None:
+        """Let the source of a row speak at a rate; None for 8 kHz, which needs no help."""
+        if rate_hz == NARROW_HZ:
+            return None
+        voice = self._voices[row] = Voice(self._pool(rate_hz))
+        return voice
 
     def forget(self, row: int) -> None:
         """Drop a row that is given back."""
         leg = self._legs.pop(row, None)
         if leg is not None:
             self.pool(leg).remove(leg.at)
+        voice = self._voices.pop(row, None)
+        if voice is not None:
+            voice.pool.remove(voice.at)
 
     def get(self, row: int) -> WideLeg | None:
         """Return the coded side of a row; None for G.711."""
@@ -90,6 +103,16 @@ class WideLegs:
     def pool(self, leg: WideLeg) -> Pool:
         """Return where the frames of a leg are."""
         return self._pools[leg.codec.rate_hz]
+
+    def native(self, row: int) -> tuple[Pool, int] | None:
+        """Return where the frames of a row of a higher rate than 8 kHz are; None: it has none."""
+        voice = self._voices.get(row)
+        if voice is not None:
+            return voice.pool, voice.at
+        leg = self._legs.get(row)
+        if leg is None or leg.codec.rate_hz == NARROW_HZ:
+            return None
+        return self.pool(leg), leg.at
 
     def fmtp(self, row: int) -> str:
         """Return what the peer of a row would like to get."""

@@ -24,6 +24,7 @@ from .layout import Layout, Room
 from .limiter import limit
 from .rows import FRAME, Numbers, Rows
 from .wide import Party, WideLegs
+from .wide_pool import Pool
 
 Linear = NDArray[np.int16]
 
@@ -58,12 +59,12 @@ class RatePlan:
     narrow : (n,) int64 ndarray
         Places of talkers of 8 kHz, in the order in which talkers are numbered.
     natives
-        The other talkers: their parties, which of them, after the narrow ones.
+        The other talkers, numbered after the narrow ones: their pools, and rows in them.
     """
 
     party: Party
     narrow: Numbers
-    natives: list[tuple[Party, Numbers]]
+    natives: list[tuple[Pool, Numbers]]
     stacks: list[Stack]
 
 
@@ -85,7 +86,7 @@ class WideMix:
         """
         parties = self._legs.parties(layout)
         if layout.stacks is None:
-            layout.stacks = [_plan(layout, parties, party) for party in parties]
+            layout.stacks = [_plan(layout, self._legs, party) for party in parties]
         plans: list[RatePlan | None] = layout.stacks
         return [self._mix(layout, spoken, plan) if plan is not None else None for plan in plans]
 
@@ -108,16 +109,15 @@ class WideMix:
 
     def _talkers(self, layout: Layout, spoken: Linear, plan: RatePlan) -> Exact:
         """Return the frames of all talkers of a rate."""
-        count = plan.narrow.size + sum(which.size for _, which in plan.natives)
+        count = plan.narrow.size + sum(at.size for _, at in plan.natives)
         talk: Exact = np.empty((count, plan.party.pool.frame))
         done = plan.narrow.size
         if done:
             talk[:done] = self._resampled(
                 layout.rows[plan.narrow], spoken[plan.narrow], plan.party.pool.rate_hz
             )
-        for party, which in plan.natives:
-            at = party.at[which]
-            talk[done : done + at.size] = party.pool.at_rate(at, plan.party.pool.rate_hz)
+        for pool, at in plan.natives:
+            talk[done : done + at.size] = pool.at_rate(at, plan.party.pool.rate_hz)
             done += at.size
         return talk
 
@@ -140,27 +140,29 @@ class WideMix:
             past[row : row + 1] = 0
 
 
-def _plan(layout: Layout, parties: list[Party], party: Party) -> RatePlan | None:
+def _plan(layout: Layout, legs: WideLegs, party: Party) -> RatePlan | None:
     """Find out once for a layout how the listeners of a party are mixed."""
     rate_hz = party.pool.rate_hz
     if rate_hz == NARROW_HZ:
         return None
     rooms = [room for room in layout.rooms if room.rate_hz == rate_hz and room.talkers]
-    talkers = {place for room in rooms for place in room.talkers}
-    natives: list[tuple[Party, Numbers]] = []
-    numbers: dict[int, int] = {}
-    for other in parties:
-        if other.pool.rate_hz != NARROW_HZ:
-            which = np.flatnonzero(np.isin(other.places, list(talkers)))
-            if which.size:
-                natives.append((other, which))
-                talkers -= set(other.places.tolist())
-    narrow = np.array(sorted(talkers), np.int64)
-    for places in (narrow, *(other.places[which] for other, which in natives)):
-        for place in places.tolist():
-            numbers[place] = len(numbers)
+    narrow: list[int] = []
+    wide: dict[int, tuple[Pool, list[int], list[int]]] = {}
+    for place in sorted({place for room in rooms for place in room.talkers}):
+        found = legs.native(int(layout.rows[place]))
+        if found is None:
+            narrow.append(place)
+        else:
+            pool, at = found
+            _, places, rows = wide.setdefault(pool.rate_hz, (pool, [], []))
+            places.append(place)
+            rows.append(at)
+    order = narrow + [place for _, places, _ in wide.values() for place in places]
+    numbers = {place: number for number, place in enumerate(order)}
     listeners = {place: number for number, place in enumerate(party.places.tolist())}
-    return RatePlan(party, narrow, natives, _stacked(rooms, listeners, numbers))
+    natives = [(pool, np.array(rows, np.int64)) for pool, _, rows in wide.values()]
+    stacks = _stacked(rooms, listeners, numbers)
+    return RatePlan(party, np.array(narrow, np.int64), natives, stacks)
 
 
 def _stacked(rooms: list[Room], listeners: dict[int, int], numbers: dict[int, int]) -> list[Stack]:

@@ -179,6 +179,22 @@ class Pool:
         return to.process(self.native[at], self.before[at, -to.history :])
 
 
+class Voice:
+    """A row of a pool that says what it is given, without a codec."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool, self.frame = pool, pool.frame
+        self.at = pool.add()
+
+    def say(self, native: Linear) -> Linear:
+        """Say a frame at the pool's rate; return its view at 8 kHz."""
+        pool, at = self.pool, np.array([self.at])
+        pool.before[at] = pool.native[at, -pool.before.shape[1] :]
+        pool.native[at] = native
+        view: Linear = pool.down(at, native[None])[0]
+        return view
+
+
 def amplified(frames: Linear, gains: Numbers) -> Linear:
     """Return frames with Q12 gains, rounded as `levels` does."""
     louder = (frames.astype(np.int64) * gains + UNIT_GAIN // 2) >> 12

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..audio.codecs import NARROW_HZ
 from ..errors import UsageError
 from ..events import BridgeChanged, BridgeClosed, Event
 from ..mixer.commands import UNITY, MeasureLevels, Played, TapFrame
@@ -14,7 +15,7 @@ from ..supervision import Anchor, Change, Left, Mode, Role, Routing, RoutingLog
 from .listening import LegListener, Listener, MixedListener
 from .notices import check_notice
 from .orders import Orders
-from .playing import Playback, load_pcm
+from .playing import Playback, load
 from .scope import Scope
 from .seating import Seating, anchored, can_talk
 from .speaking import Speaker
@@ -67,11 +68,6 @@ class Bridge(Seating):
         return f"<Bridge {self.id} of {len(self._legs)} legs>"
 
     # -------------------------------------------------------------------- reading
-
-    @property
-    def has_limiter(self) -> bool:
-        """Whether who talks too loudly together is turned down here, instead of clipped."""
-        return self.router.limited
 
     @property
     def routing_log(self) -> RoutingLog:
@@ -234,16 +230,28 @@ class Bridge(Seating):
     # ------------------------------------------------------- playing and listening
 
     async def play(
-        self, audio: str | Path | bytes, *, to: Leg | None = None, loop: bool = False
+        self,
+        audio: str | Path | bytes,
+        *,
+        to: Leg | None = None,
+        loop: bool = False,
+        rate_hz: int | None = None,
     ) -> Playback:
-        """Play a file, or int16 PCM at 8000 Hz, to one leg or to everybody.
+        """Play a file, or int16 PCM, to one leg or to everybody.
 
         Returns at once; `Playback.finished` waits for the end, `Playback.stop` stops it.
+
+        Parameters
+        ----------
+        rate_hz
+            8000, 16000 or 48000: of PCM its rate, of a file that at which it is played. None: 8000
+            for PCM; for a file its own, as far as `Config.codecs` has a codec for that.
         """
         if to is not None and to.number not in self._legs:
             raise UsageError(f"{to.id} is not in {self.id}")
-        pcm = await self._board.off_loop(lambda: load_pcm(audio))
-        playback = Playback(self._board, self, pcm, loop=loop)
+        codecs = self._board.config.codecs
+        pcm, rate = await self._board.off_loop(lambda: load(audio, rate_hz, codecs))
+        playback = Playback(self._board, self, pcm, loop=loop, rate_hz=rate)
         hearers = frozenset({to.number}) if to is not None else None
         self._playbacks[playback.source] = playback
         await self.apply(self.call.join(playback.source, Role.PROMPT, to=hearers))
@@ -256,14 +264,15 @@ class Bridge(Seating):
             self.apply(self.call.leave(playback.source, self._board.now))
             playback.free()
 
-    async def speak(self, *, to: Leg | None = None) -> Speaker:
+    async def speak(self, *, to: Leg | None = None, rate_hz: int = NARROW_HZ) -> Speaker:
         """Open a talker that says what the program writes, to one leg or to everybody.
 
-        The way in for bots and for audio that is made while it is said.
+        The way in for bots and for audio that is made while it is said; ``rate_hz``: of what will
+        be written, 8000, 16000 or 48000.
         """
         if to is not None and to.number not in self._legs:
             raise UsageError(f"{to.id} is not in {self.id}")
-        speaker = Speaker(self._board, self)
+        speaker = Speaker(self._board, self, rate_hz)
         hearers = frozenset({to.number}) if to is not None else None
         self._speakers[speaker.source] = speaker
         await self.apply(self.call.join(speaker.source, Role.PROMPT, to=hearers))
@@ -275,7 +284,9 @@ class Bridge(Seating):
             self.apply(self.call.leave(speaker.source, self._board.now))
             speaker.free()
 
-    def listen(self, leg: Leg | None = None, side: str = "heard") -> Listener:
+    def listen(
+        self, leg: Leg | None = None, side: str = "heard", *, rate_hz: int = NARROW_HZ
+    ) -> Listener:
         """Hear along, frame by frame: ``async for frame in bridge.listen(leg)``.
 
         Parameters
@@ -285,15 +296,18 @@ class Bridge(Seating):
             hears. What is played to them is not in it.
         side
             "heard": what the mixer sends to the leg; "spoken": what it hears from the leg.
+        rate_hz
+            Of the frames: 8000, 16000 or 48000. What is heard is mixed at that, from talkers at
+            their own.
         """
         if leg is None:
-            mixed = MixedListener(self._board, self)
+            mixed = MixedListener(self._board, self, rate_hz)
             self._listeners |= dict.fromkeys(mixed.taps, mixed)
             self._mixed.append(mixed)
             return mixed
         if leg.number not in self._legs:
             raise UsageError(f"{leg.id} is not in {self.id}")
-        listener = LegListener(self._board, self, leg, side)
+        listener = LegListener(self._board, self, leg, side, rate_hz)
         self._listeners |= dict.fromkeys(listener.taps, listener)
         return listener
 

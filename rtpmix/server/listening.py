@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.codecs import NARROW_HZ
 from ..errors import UsageError
 from ..mixer.commands import CloseSeat, OpenTap, TapFrame
+from .playing import check_rate
 
 if TYPE_CHECKING:
     from ..supervision import Routing
@@ -20,19 +22,23 @@ if TYPE_CHECKING:
     from .switchboard import Switchboard
 
 FRAMES_KEPT = 50  # one second of 20 ms frames; a reader further behind loses the oldest
-FRAME = 160  # samples
+FRAME = 160  # samples of the media clock in 20 ms
 
 
 class Listener(ABC):
-    """An asynchronous iterator of PCM frames: int16 little endian mono at 8000 Hz, 20 ms each.
+    """An asynchronous iterator of PCM frames: int16 little endian mono, 20 ms each.
 
     Attributes
     ----------
+    rate_hz
+        Of the PCM: 8000 unless asked for otherwise.
     dropped
         Frames that the reader was too slow for.
     """
 
-    def __init__(self, board: Switchboard, bridge: Bridge) -> None:
+    def __init__(self, board: Switchboard, bridge: Bridge, rate_hz: int) -> None:
+        check_rate(rate_hz)
+        self.rate_hz = rate_hz
         self.dropped = 0
         self._board = board
         self._bridge = bridge
@@ -81,12 +87,14 @@ class Listener(ABC):
 class LegListener(Listener):
     """Hears one leg, or what that leg hears."""
 
-    def __init__(self, board: Switchboard, bridge: Bridge, leg: Leg, side: str) -> None:
-        super().__init__(board, bridge)
+    def __init__(
+        self, board: Switchboard, bridge: Bridge, leg: Leg, side: str, rate_hz: int = NARROW_HZ
+    ) -> None:
+        super().__init__(board, bridge, rate_hz)
         if side not in ("heard", "spoken"):
             raise UsageError(f"side {side!r}: listen to what a leg 'heard' or has 'spoken'")
         self._tap = board.next_seat()
-        board.host.submit(OpenTap(self._tap, follow=leg.number, side=side))
+        board.host.submit(OpenTap(self._tap, leg.number, side, rate_hz))
 
     @property
     def taps(self) -> tuple[int, ...]:
@@ -102,11 +110,11 @@ class MixedListener(Listener):
     Who is heard by nobody there, muted or a supervisor who monitors, is not heard here either.
     """
 
-    def __init__(self, board: Switchboard, bridge: Bridge) -> None:
-        super().__init__(board, bridge)
+    def __init__(self, board: Switchboard, bridge: Bridge, rate_hz: int = NARROW_HZ) -> None:
+        super().__init__(board, bridge, rate_hz)
         self._tap_of: dict[int, int] = {}  # leg -> tap
         self._leg_of: dict[int, int] = {}
-        self._sum: NDArray[np.int64] = np.zeros(FRAME, np.int64)
+        self._sum: NDArray[np.int64] = np.zeros(rate_hz // 50, np.int64)
         self._slot = 0  # of 20 ms, that the sum is of
         self._summed: set[int] = set()  # taps whose frame is in it
         self._routing: Routing | None = None
@@ -122,7 +130,7 @@ class MixedListener(Listener):
         """Hear a leg, too; return its tap."""
         tap = self._tap_of[leg.number] = self._board.next_seat()
         self._leg_of[tap] = leg.number
-        self._board.host.submit(OpenTap(tap, follow=leg.number, side="spoken"))
+        self._board.host.submit(OpenTap(tap, leg.number, "spoken", self.rate_hz))
         return tap
 
     def remove(self, leg: Leg) -> int | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
+from ..audio.codecs import CODECS
+from ..audio.resample import RATES_HZ
 from ..errors import UsageError
 from ..mixer.commands import CloseSeat, OpenSource, Play
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from .switchboard import Switchboard
 
 RATE_HZ = 8000
-LONGEST_S = 3600  # of PCM held in memory for one playback: 57 MB
+MOST_SAMPLES = 3600 * RATE_HZ  # held in memory for one playback: 57 MB, an hour at 8000 Hz
 
 
 def tone(hz: float, seconds: float, level_db: float = -20.0) -> bytes:
@@ -44,29 +47,76 @@ def silence(seconds: float) -> bytes:
     return bytes(2 * round(seconds * RATE_HZ))
 
 
-def load_pcm(audio: str | Path | bytes) -> bytes:
-    """Return int16 mono PCM at 8000 Hz from a file, or as it was given.
+def check_rate(rate_hz: int) -> None:
+    """Raise a `UsageError` for a rate that the mixer does not know."""
+    if rate_hz not in RATES_HZ:
+        raise UsageError(f"rate_hz is {rate_hz}: give 8000, 16000 or 48000")
 
-    What libsndfile reads at 8000 Hz is taken as it is; everything else goes through PyAV.
+
+def own_rate(audio: str | Path | bytes, most_hz: int) -> int:
+    """Return the rate at which nothing of a file is lost, of those up to one; of PCM 8000 Hz."""
+    if isinstance(audio, bytes) or most_hz == RATE_HZ:
+        return RATE_HZ
+    try:
+        with soundfile.SoundFile(audio) as sound:
+            there = sound.samplerate
+    except (soundfile.LibsndfileError, OSError):
+        there = most_hz  # something for PyAV, or nothing at all
+    return min((rate for rate in RATES_HZ if rate >= min(there, most_hz)), default=most_hz)
+
+
+def load(
+    audio: str | Path | bytes, rate_hz: int | None, codecs: Sequence[str]
+) -> tuple[bytes, int]:
+    """Return PCM and its rate: the one that is asked for, or the best that some codec bears."""
+    if rate_hz is None:
+        return load_own(audio, max(CODECS[name].rate_hz for name in codecs))
+    check_rate(rate_hz)
+    return load_pcm(audio, rate_hz), rate_hz
+
+
+def load_own(audio: str | Path | bytes, most_hz: int) -> tuple[bytes, int]:
+    """Return PCM at the file's own quality up to a rate, or less where it is long; and its rate.
+
+    Raises as `load_pcm` for what is too long at 8000 Hz, too.
+    """
+    best = own_rate(audio, most_hz)
+    for rate_hz in sorted((rate for rate in RATES_HZ if rate <= best), reverse=True):
+        try:
+            return load_pcm(audio, rate_hz), rate_hz
+        except TooLong:
+            if rate_hz == RATE_HZ:
+                raise
+    raise AssertionError("8000 is one of the rates")
+
+
+class TooLong(UsageError):
+    """More PCM than one playback may hold."""
+
+
+def load_pcm(audio: str | Path | bytes, rate_hz: int = RATE_HZ) -> bytes:
+    """Return int16 mono PCM from a file at a rate, or PCM as it was given.
+
+    What libsndfile reads at that rate is taken as it is; everything else goes through PyAV.
 
     Raises
     ------
     UsageError
-        The file can't be read, or not without PyAV, or is longer than an hour.
+        The file can't be read, or not without PyAV, or is longer than an hour of 8000 Hz.
     """
     if isinstance(audio, bytes):
         if len(audio) % 2:
             raise UsageError("PCM is int16: its length must be even")
         return audio
-    return _read(Path(audio))
+    return _read(Path(audio), rate_hz)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, rate_hz: int) -> bytes:
     try:
         with soundfile.SoundFile(path) as sound:
-            if sound.samplerate == RATE_HZ:
-                if len(sound) > LONGEST_S * RATE_HZ:
-                    raise _too_long(path)
+            if sound.samplerate == rate_hz:
+                if len(sound) > MOST_SAMPLES:
+                    raise _too_long(path, rate_hz)
                 frames = sound.read(dtype="int16", always_2d=True)
                 mono = frames.astype(np.int32).sum(axis=1) // frames.shape[1]
                 return bytes(mono.astype("<i2").tobytes())
@@ -75,28 +125,28 @@ def _read(path: Path) -> bytes:
             raise UsageError(f"can't read {path}: {exc}") from exc
     except OSError as exc:
         raise UsageError(f"can't read {path}: {exc}") from exc
-    return _convert(path)
+    return _convert(path, rate_hz)
 
 
-def _convert(path: Path) -> bytes:
+def _convert(path: Path, rate_hz: int) -> bytes:
     """Decode and resample whatever ffmpeg knows."""
     try:
         import av
     except ImportError as exc:
         raise UsageError(
-            f"{path} is no sound file at {RATE_HZ} Hz: install rtpmix[codecs], or convert it, for "
-            f"example with ffmpeg -i {path.name} -ar {RATE_HZ} -ac 1 out.wav"
+            f"{path} is no sound file at {rate_hz} Hz: install rtpmix[codecs], or convert it, for "
+            f"example with ffmpeg -i {path.name} -ar {rate_hz} -ac 1 out.wav"
         ) from exc
     pcm = bytearray()
     try:
         # As an open file: a name could be a URL to ffmpeg.
         with path.open("rb") as file, av.open(file, "r") as container:
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
             for frame in itertools.chain(container.decode(audio=0), (None,)):
                 for part in resampler.resample(frame):
                     pcm += part.to_ndarray().astype("<i2").tobytes()
-                if len(pcm) > 2 * LONGEST_S * RATE_HZ:
-                    raise _too_long(path)
+                if len(pcm) > 2 * MOST_SAMPLES:
+                    raise _too_long(path, rate_hz)
     except UsageError:
         raise
     except (OSError, ValueError, IndexError, av.error.FFmpegError) as exc:
@@ -106,21 +156,25 @@ def _convert(path: Path) -> bytes:
     return bytes(pcm)
 
 
-def _too_long(path: Path) -> UsageError:
-    return UsageError(f"{path} is longer than {LONGEST_S} seconds: cut it")
+def _too_long(path: Path, rate_hz: int) -> TooLong:
+    return TooLong(
+        f"{path} is longer than {MOST_SAMPLES // rate_hz} seconds: cut it, or give a lower rate_hz"
+    )
 
 
 class Playback:
     """Something that is being played into a bridge; made by `Bridge.play`."""
 
-    def __init__(self, board: Switchboard, bridge: Bridge, pcm: bytes, *, loop: bool) -> None:
+    def __init__(
+        self, board: Switchboard, bridge: Bridge, pcm: bytes, *, loop: bool, rate_hz: int = RATE_HZ
+    ) -> None:
         self.source = board.next_seat()
         self._board = board
         self._bridge = bridge
         self._pcm = pcm
         self._loop = loop
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        board.host.submit(OpenSource(self.source))
+        board.host.submit(OpenSource(self.source, rate_hz))
 
     def begin(self) -> None:
         """Start to speak; the source has its seat by now."""

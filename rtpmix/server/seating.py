@@ -82,6 +82,11 @@ class Seating(ABC):
         return self._until_empty
 
     @property
+    def has_limiter(self) -> bool:
+        """Whether who talks too loudly together is turned down here, instead of clipped."""
+        return self.router.limited
+
+    @property
     def is_closed(self) -> bool:
         """True once the bridge has been closed."""
         return self._closed

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..mixer.commands import CloseSeat, OpenSource, Play
+from .playing import check_rate
 
 if TYPE_CHECKING:
     from .bridge import Bridge
     from .switchboard import Switchboard
 
-FRAME_OCTETS = 320  # 20 ms of int16 at 8000 Hz
 MOST_AHEAD = 50  # frames that wait to be said: one second
 
 
@@ -22,11 +22,16 @@ class Speaker:
 
     Attributes
     ----------
+    rate_hz
+        Of what is written: 8000 unless asked for otherwise.
     dropped
         Frames that `offer` had no room for.
     """
 
-    def __init__(self, board: Switchboard, bridge: Bridge) -> None:
+    def __init__(self, board: Switchboard, bridge: Bridge, rate_hz: int) -> None:
+        check_rate(rate_hz)
+        self.rate_hz = rate_hz
+        self._octets = 2 * rate_hz // 50  # of 20 ms
         self.source = board.next_seat()
         self.dropped = 0
         self._board = board
@@ -38,7 +43,7 @@ class Speaker:
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
-        board.host.submit(OpenSource(self.source))
+        board.host.submit(OpenSource(self.source, rate_hz))
 
     @property
     def is_open(self) -> bool:
@@ -51,7 +56,7 @@ class Speaker:
         Parameters
         ----------
         pcm
-            int16 little endian mono at 8000 Hz, of any length. What does not fill a frame of
+            int16 little endian mono at `rate_hz`, of any length. What does not fill a frame of
             20 ms waits for the next `write`, or for `drain`.
 
         Raises
@@ -60,12 +65,12 @@ class Speaker:
             Half a sample, or the speaker is closed.
         """
         data = self._take(pcm)
-        for start in range(0, len(data), FRAME_OCTETS * 10):
+        for start in range(0, len(data), self._octets * 10):
             while self._ahead >= MOST_AHEAD and not self._closed:
                 self._room.clear()
                 await self._room.wait()
             self._check_open()
-            self._say(data[start : start + FRAME_OCTETS * 10])
+            self._say(data[start : start + self._octets * 10])
 
     def offer(self, pcm: bytes) -> bool:
         """Say this next if there is room for it, else drop and count it; never wait.
@@ -74,7 +79,7 @@ class Speaker:
         """
         data = self._take(pcm)
         if self._ahead >= MOST_AHEAD:
-            self.dropped += len(data) // FRAME_OCTETS
+            self.dropped += len(data) // self._octets
             return False
         if data:
             self._say(data)
@@ -83,7 +88,7 @@ class Speaker:
     async def drain(self) -> None:
         """Wait until all has been said; the last frame is filled up with silence."""
         if self._rest and not self._closed:
-            self._say(self._rest.ljust(FRAME_OCTETS, b"\0"))
+            self._say(self._rest.ljust(self._octets, b"\0"))
             self._rest = b""
         while self._ahead and not self._closed:
             self._room.clear()
@@ -111,7 +116,7 @@ class Speaker:
         if len(pcm) % 2:
             raise UsageError("PCM is int16: its length must be even")
         data = self._rest + pcm
-        whole = len(data) - len(data) % FRAME_OCTETS
+        whole = len(data) - len(data) % self._octets
         self._rest = data[whole:]
         return data[:whole]
 
@@ -121,7 +126,7 @@ class Speaker:
 
     def _say(self, data: bytes) -> None:
         self._token += 1
-        frames = len(data) // FRAME_OCTETS
+        frames = len(data) // self._octets
         self._waiting.append((self._token, frames))
         self._ahead += frames
         self._board.host.submit(Play(self.source, data, token=self._token))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 import rtpmix
 from rtpmix.audio.codecs import CODECS
@@ -242,3 +243,74 @@ def test_a_re_invite_changes_the_codec_and_hold_keeps_it() -> None:
         assert phones[1].hears(*TONES, seconds=0.8) == {TONES[0]}
 
     play(story, ("opus", "G722"), "PCMU", codecs_of_server=("opus", "G722", "PCMU"))
+
+
+def high_tone(path: Path, rate_hz: int = 16_000) -> bytes:
+    """Write a second of 5 kHz at -20 dB, and return it."""
+    wave = np.sin(2 * np.pi * 5000 * np.arange(rate_hz) / rate_hz) * 3277
+    pcm = np.rint(wave).astype(np.int16)
+    soundfile.write(path, pcm, rate_hz, subtype="PCM_16")
+    return pcm.astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize("way", ["file", "pcm", "speaker"])
+def test_what_is_played_at_16_khz_is_heard_so_by_wide_legs(tmp_path: Path, way: str) -> None:
+    """A prompt, PCM of a program, and a bot; a leg of 8 kHz has nothing above 4 kHz of it."""
+    pcm = high_tone(tmp_path / "high.wav")
+
+    async def story(server: rtpmix.Server, phones: list[TonePhone]) -> None:
+        await meet(server, phones)
+        for each in phones:
+            each.be_silent()
+        await asyncio.sleep(0.5)
+        (bridge,) = server.bridges
+        since = asyncio.get_running_loop().time()
+        if way == "speaker":
+            speaker = await bridge.speak(rate_hz=16_000)
+            for at in range(0, len(pcm), 998):
+                await speaker.write(pcm[at : at + 998])
+            await speaker.drain()
+        else:
+            rate_hz = 16_000 if way == "pcm" else None
+            playback = await bridge.play(
+                pcm if way == "pcm" else tmp_path / "high.wav", rate_hz=rate_hz
+            )
+            await playback.finished()
+        for each in phones[:3]:
+            heard = each.heard_pcm(since, rate_hz=16_000)[4000:14_000]
+            assert level_at(heard, 5000, 16_000) == pytest.approx(-20, abs=3)
+        assert np.abs(phones[3].heard_pcm(since)[1000:].astype(int)).max() < 40
+        with pytest.raises(rtpmix.UsageError, match="give 8000, 16000 or 48000"):
+            await bridge.play(pcm, rate_hz=44_100)
+        with pytest.raises(rtpmix.UsageError, match="give 8000, 16000 or 48000"):
+            await bridge.speak(rate_hz=11_025)
+
+    play(story, "L16/16000", "opus", "G722", "PCMU", tones=(*TONES, 700.0))
+
+
+def test_programs_hear_at_the_rate_that_they_ask_for() -> None:
+    """One leg on both sides, and all together."""
+
+    async def story(server: rtpmix.Server, phones: list[TonePhone]) -> None:
+        await meet(server, phones)
+        phones[0].speak_tone(5000.0, rate_hz=16_000)
+        await asyncio.sleep(1)
+        (bridge,) = server.bridges
+        talker, _, narrow = bridge.legs
+        said = bridge.listen(talker, "spoken", rate_hz=48_000)
+        heard = bridge.listen(narrow, rate_hz=16_000)  # what a phone of 8 kHz misses
+        everybody = bridge.listen(rate_hz=16_000)
+        for listener, tones in (
+            (said, {5000}),
+            (heard, {5000, 1013}),
+            (everybody, {5000, 1013, 1693}),
+        ):
+            frames = [await anext(listener) for _ in range(40)]
+            assert {len(frame) for frame in frames} == {listener.rate_hz // 25}
+            pcm = np.frombuffer(b"".join(frames[20:]), "<i2")
+            found = {t for t in (5000, 1013, 1693) if level_at(pcm, t, listener.rate_hz) > -35}
+            assert found == tones
+        with pytest.raises(rtpmix.UsageError, match="rate_hz is 44100"):
+            bridge.listen(rate_hz=44_100)
+
+    play(story, "L16/16000", "opus", "PCMU")

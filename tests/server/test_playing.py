@@ -13,7 +13,7 @@ import soundfile
 import rtpmix
 from rtpmix.errors import UsageError
 from rtpmix.server import playing
-from rtpmix.server.playing import load_pcm
+from rtpmix.server.playing import load_own, load_pcm
 from rtpmix.testing import level_db
 
 
@@ -97,9 +97,44 @@ def test_more_than_an_hour_is_too_long(
 ) -> None:
     if rate != 8000:
         pytest.importorskip("av")
-    monkeypatch.setattr(playing, "LONGEST_S", 2)
+    monkeypatch.setattr(playing, "MOST_SAMPLES", 16_000)
     with pytest.raises(UsageError, match=r"a\.wav is longer than 2 seconds"):
         load_pcm(written(tmp_path / "a.wav", rate, seconds=3))
+
+
+@pytest.mark.parametrize(
+    ("rate", "most", "played"),
+    [
+        (8000, 48_000, 8000),
+        (11_025, 48_000, 16_000),
+        (16_000, 48_000, 16_000),
+        (22_050, 48_000, 48_000),
+        (48_000, 16_000, 16_000),
+        (48_000, 8000, 8000),
+    ],
+)
+def test_a_file_is_played_at_its_own_quality_as_far_as_codecs_go(
+    tmp_path: Path, rate: int, most: int, played: int
+) -> None:
+    if rate != played:
+        pytest.importorskip("av")
+    pcm, rate_hz = load_own(written(tmp_path / "a.wav", rate), most)
+    assert rate_hz == played
+    assert len(pcm) == pytest.approx(2 * played, rel=0.02)
+
+
+def test_a_long_file_is_played_at_a_lower_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour of 8 kHz is what there is room for, or ten minutes of 48 kHz."""
+    pytest.importorskip("av")
+    monkeypatch.setattr(playing, "MOST_SAMPLES", 16_000)
+    path = written(tmp_path / "a.wav", 48_000, seconds=0.9)
+    assert load_own(path, 48_000)[1] == 16_000
+    with pytest.raises(UsageError, match="longer than 2 seconds"):
+        load_own(written(tmp_path / "b.wav", 48_000, seconds=2.5), 48_000)
+    with pytest.raises(UsageError, match="or give a lower rate_hz"):
+        load_pcm(path, 48_000)
 
 
 def test_half_a_sample_is_refused() -> None:

@@ -342,6 +342,9 @@ async def test_a_wideband_leg_moves_to_a_bridge_of_another_worker_and_back(
         await second.add(legs[1])
         assert sorted(carried()) == [1, 2]
         await hear_each_other(bob, ida)
+        listener = second.listen(rate_hz=48_000)  # from the process of the worker
+        assert [len(await anext(listener)) for _ in range(5)] == [1920] * 5
+        listener.close()
         await until(lambda: not ann.hears(*tones), server)
         assert legs[1].bridge is second
         await second.remove(legs[1])
