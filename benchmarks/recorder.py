@@ -38,7 +38,7 @@ class _Driven(RecordingWriter):
         """Do what the thread does when it looks at its queue."""
         while self._drain():
             pass
-        self._tick(now)
+        self._desk.tick(now)
 
 
 def block(legs: int, frame: int) -> TapBlock:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rtpmix.recorder import Recipients, Verdict, load_key, verify
+from rtpmix.recorder.manifest import load_manifest
+from rtpmix.recorder.pcap import scan
 from rtpmix.recorder.track import Kind
 
 FRAME = 160  # samples
@@ -58,12 +60,34 @@ def judge(directory: Path, legs: int, at_least: int) -> dict[str, Any]:
 
 def _judge_one(path: Path, keys: Recipients, at_least: int) -> tuple[Verdict, int, list[_Track]]:
     report = verify(path, keys)  # authenticates every packet
+    left_out = _left_out(path)
     tracks = []
     for found in report.tracks:
         if found.track.kind is Kind.EVENTS:
             continue
-        span = (found.end_sample - (found.first_sample or 0)) // FRAME
         short = max(at_least - found.packets, 0)
-        tracks.append(_Track(found.packets, max(span - found.packets, short)))
+        tracks.append(_Track(found.packets, max(left_out.get(found.track.ssrc, 0), short)))
     lost = sum(int(gap.get("frames", 0)) for gap in report.gaps)
     return (report.verdict if report.with_keys else Verdict.UNSEALED), lost, tracks
+
+
+def _left_out(path: Path) -> dict[int, int]:
+    """Return by SSRC how many frames would fit between those that are there.
+
+    A bridge that is moved to another phase of the tick is mixed a fraction of a frame later or
+    earlier, once: that is less than a frame.
+    """
+    manifest, _ = load_manifest(path)
+    events = {track.ssrc for track in manifest.tracks if track.kind is Kind.EVENTS}
+    last: dict[int, int] = {}
+    missing: dict[int, int] = {}
+    for segment in manifest.segments:
+        for datagram in scan((path / segment.file).read_bytes()):
+            ssrc = int.from_bytes(datagram.payload[8:12], "big")
+            if datagram.port & 1 or ssrc in events:
+                continue
+            at = int.from_bytes(datagram.payload[4:8], "big")
+            step = at - last.get(ssrc, at - FRAME)
+            missing[ssrc] = missing.get(ssrc, 0) + max(step // FRAME - 1, 0)
+            last[ssrc] = at
+    return missing

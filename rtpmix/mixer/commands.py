@@ -54,6 +54,7 @@ class OpenLeg(Command):
     receives: bool = True  # False: what arrives is dropped and counted
     jitter_ms: int = 0  # least delay between arrival and playout
     media_timeout_ms: int = 0  # 0: never tell
+    reduced_rtcp: bool = False  # reports may come alone, not in a compound (RFC 5506)
     extended_reports: bool = False  # XR from the first report on, not only in answer to XR
 
 
@@ -72,6 +73,7 @@ class UpdateLeg(Command):
     noise_payload_type: int | None = None
     sends: bool = True
     receives: bool = True
+    reduced_rtcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

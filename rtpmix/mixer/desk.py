@@ -131,6 +131,7 @@ class Desk:
         self._reports.open(
             row, command.leg, command.cname, self._beat, extended=command.extended_reports
         )
+        self._reports.allow_reduced(row, command.reduced_rtcp)
         rows.opened_at[row] = self._beat
         self._board.enter(row)
         return None
@@ -173,6 +174,7 @@ class Desk:
             rows.heard_at[row] = rows.opened_at[row] = self._beat  # the media timeout starts anew
             rows.media_lost[row] = False
         self._set_session(row, command)
+        self._reports.allow_reduced(row, command.reduced_rtcp)
         self._board.changed(int(rows.phase[row]))
         return None
 

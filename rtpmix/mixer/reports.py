@@ -93,6 +93,7 @@ class _Leg:
     reference_at: int = 0  # samples
     metrics: VoipMetrics | None = None  # the peer's last word on what it hears
     hears: _Hearing = field(default_factory=_Hearing)
+    reduced: bool = False
     budget: int = BUDGET
     budget_at: int = 0  # samples
     said_bye: int = -1  # the source that has
@@ -151,6 +152,10 @@ class Reports:
         self._opened += 1
         leg = self._legs[row] = _Leg(self._opened, seat, cname, own, extended=extended)
         self._schedule(row, leg, beat, INTERVAL_S / 2)
+
+    def allow_reduced(self, row: int, allowed: bool) -> None:
+        """Say whether a leg's reports may come alone, where a compound is due else (RFC 5506)."""
+        self._legs[row].reduced = allowed
 
     def taken_out(self, row: int) -> _Leg | None:
         """Return what is known of a leg that goes on in another engine."""
@@ -293,7 +298,7 @@ class Reports:
             self._rows.dropped[row] += 1
             return
         try:
-            reports = parse_compound(datagram)
+            reports = parse_compound(datagram, reduced_size=leg.reduced)
         except RtpParseError:
             self._rows.dropped[row] += 1
             return

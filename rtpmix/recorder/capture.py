@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +181,7 @@ class Capture:
         if recorded is None:
             return
         if self._joined:
-            self._joined = False  # not in add_leg: legs that join together wait for the disk once
-            self._make_ready()
+            self.get_ready()  # not in add_leg: legs that join together wait for the disk once
         at = self._clock.place(sample)
         segment, speaker, hearer = self._segment, recorded.spoken_writer, recorded.heard_writer
         if segment is None or speaker is None or hearer is None or self._is_blocked(segment):
@@ -205,7 +205,22 @@ class Capture:
         if speaker.packets >= self._policy.segment_packets:
             self._rotate()
 
-    def takes_runs(self, frames: int) -> bool:
+    @property
+    def legs(self) -> tuple[int, ...]:
+        """The seats of the legs that are recorded."""
+        return tuple(self._legs)
+
+    @property
+    def awaits_disk(self) -> bool:
+        """Whether a leg has joined whose keys have to be on disk before its first frame."""
+        return self._joined
+
+    def get_ready(self) -> None:
+        """Put the keys of legs that have joined on disk; it waits for that."""
+        self._joined = False
+        self._make_ready()
+
+    def can_take_runs(self, frames: int) -> bool:
         """Whether so many frames of each leg can be taken together.
 
         Not where something is due between two of them: keys, a gap's end, a new segment.
@@ -219,15 +234,25 @@ class Capture:
             and self._longest() + frames < self._policy.segment_packets
         )
 
-    def take_run(self, leg: int, run: LegRun, batch: AudioBatch) -> list[tuple[int, int]]:
-        """Take frames of one leg whose records a batch makes; `put` is to follow.
+    def take_runs(
+        self, runs: Iterable[tuple[int, LegRun]], batch: AudioBatch
+    ) -> list[tuple[int, int]]:
+        """Take frames of legs whose records a batch makes; `put` is to follow.
 
-        Only where `takes_runs` says so.
+        Only where `can_take_runs` says so.
 
         Returns
         -------
         Of each record its sample on the capture's clock and its number in the batch.
         """
+        runs = list(runs)
+        heard = [each for _, run in runs for each in run.heard()]
+        for sample, contributors in sorted(heard, key=itemgetter(0)):
+            # Who is heard for the first time is noted with the first frame that has it.
+            self._registry.csrcs(contributors, self._clock.place(sample))
+        return [each for leg, run in runs for each in self._take_run(leg, run, batch)]
+
+    def _take_run(self, leg: int, run: LegRun, batch: AudioBatch) -> list[tuple[int, int]]:
         recorded = self._legs.get(leg)
         if recorded is None or recorded.spoken_writer is None or recorded.heard_writer is None:
             return []
@@ -266,13 +291,15 @@ class Capture:
 
     # ------------------------------------------------------------------------- time, end
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, *, sync: bool = True) -> None:
         """Do what is due: facts, reports, writing, syncing, and trying a disk again.
 
         Parameters
         ----------
         now
             Seconds of any clock that does not go back, the same one in every call.
+        sync
+            False: the caller sees to `sync_is_due` and `sync`.
         """
         if not self._ready and now >= self._retry_due:
             self._retry_due = now + self._policy.flush_s
@@ -287,9 +314,18 @@ class Capture:
         if now >= self._flush_due:
             self._flush_due = now + self._policy.flush_s
             self._try(segment.flush)
-        if now >= self._sync_due:
+        if sync and self.sync_is_due(now):
+            self.sync(now)
+
+    def sync_is_due(self, now: float) -> bool:
+        """Whether what was written should be put on disk."""
+        return self._segment is not None and now >= self._sync_due
+
+    def sync(self, now: float) -> None:
+        """Put what was written on disk; it waits for that."""
+        if self._segment is not None:
             self._sync_due = now + self._policy.sync_s
-            self._try(segment.sync)
+            self._try(self._segment.sync)
 
     def close(self) -> CaptureSummary:
         """End every track, put everything on disk, and seal it if there is a signing key.

@@ -39,6 +39,14 @@ class LegRun:
     parts: list[tuple[Said, slice]]
     mixed: NDArray[np.uint8]
 
+    def heard(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Return who was heard, and from which sample on."""
+        return [
+            (self.samples[part.start], contributors)
+            for (sent, _, contributors), part in self.parts
+            if sent
+        ]
+
 
 def facts_of(run: LegRun, recorded: RecordedLeg, ats: list[int]) -> list[dict[str, Any]]:
     """Note what a leg said and heard; return the facts that became whole.

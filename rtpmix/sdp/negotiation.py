@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from ..audio.codecs import CODECS
 from ..errors import SdpError, UsageError
 from .description import (
+    Attribute,
     MediaDescription,
     RtpMap,
     SessionDescription,
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 _PROTOCOL = PLAIN[0]
+_REDUCED = [Attribute("rtcp-rsize")]  # RFC 5506 section 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,7 @@ class Negotiated:
     remote: Address | None = None
     remote_rtcp: Address | None = None
     rtcp_mux: bool = False
+    reduced_rtcp: bool = False  # reports may come alone (RFC 5506)
     receive_payload_type: int  # on the packets that the peer sends; nearly always the same
     receive_dtmf_payload_type: int | None = None
     dtmf_clock_hz: int = CLOCK_HZ
@@ -160,6 +163,7 @@ def make_offer(
     else:
         ice = local.security.ice if any(key.name == "fingerprint" for key in keys) else None
         path = OFFERED if ice is not None else NO_PATH
+    keys += _REDUCED if (previous.reduced_rtcp if previous else ice is not None) else []
     keys += path.stream_says(ice, local.address, local.port)
     ptime_ms = capabilities.ptime_ms
     audio = write_audio(local, local.direction, formats, ptime_ms, mux, protocol, keys)
@@ -209,6 +213,7 @@ def answer_offer(
     protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
     path = Path.of(offer, offer.media[index])
     keys += path.stream_says(ice_of(secured), local.address, local.port)
+    keys += _REDUCED if stream.reduced_rtcp else []
     ptime_ms = capabilities.ptime_ms
     answers[index] = write_audio(local, said, formats, ptime_ms, mux, protocol, keys)
     agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
@@ -272,6 +277,7 @@ def accept_answer(
         numbers=merged((), ours.numbers, []),
         comfort_noise=ours.takes_noise and theirs.takes_noise and codec.clock_hz == CLOCK_HZ,
         protocol=media.protocol,
+        reduced_rtcp=ours.reduced_rtcp and theirs.reduced_rtcp,
         secured=secured,
         path=Path.of(offer, offer.media[index]),
     )
@@ -301,6 +307,7 @@ def _agree(
         remote=theirs.remote,
         remote_rtcp=theirs.remote if mux else theirs.remote_rtcp,
         rtcp_mux=mux,
+        reduced_rtcp=theirs.reduced_rtcp,
         receive_payload_type=codec.payload_type,
         receive_dtmf_payload_type=dtmf,
         slots=slots,

@@ -88,6 +88,7 @@ class AudioStream:
     remote: Address | None
     remote_rtcp: Address | None
     rtcp_mux: bool
+    reduced_rtcp: bool  # a=rtcp-rsize, RFC 5506
 
     @property
     def is_black_hole(self) -> bool:
@@ -150,6 +151,7 @@ def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStr
         remote=(str(ip), media.port) if usable else None,
         remote_rtcp=_read_rtcp(str(ip), media) if usable else None,
         rtcp_mux=mux,
+        reduced_rtcp=media.attribute("rtcp-rsize") is not None,
     )
 
 

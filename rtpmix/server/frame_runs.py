@@ -6,7 +6,9 @@ of a leg costs little more Python than one frame.
 
 from __future__ import annotations
 
-from itertools import groupby
+from bisect import bisect_left
+from itertools import chain, groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -26,16 +28,20 @@ class FrameRuns:
     Parameters
     ----------
     blocks
-        In the order in which they were taken; at least one.
+        In the order in which they were taken.
 
     Attributes
     ----------
+    blocks
+        How many there are.
     rows : dict
         By leg: where its frames are, in order.
     """
 
     def __init__(self, blocks: list[TapBlock]) -> None:
+        self.blocks = len(blocks)
         self.rows: dict[int, list[int]] = {}
+        self._bases: list[int] = []  # where the frames of each block begin
         self._samples: list[int] = []
         # Of each frame: whether it was sent, how it is coded, who is in it.
         self._said: list[Said] = []
@@ -43,11 +49,17 @@ class FrameRuns:
         for block in blocks:
             step_aside()
             base = len(self._legs)
+            self._bases.append(base)
             self._legs += block.legs
             self._samples += [block.sample] * len(block.legs)
             self._said += zip(block.sent.tolist(), block.laws, block.contributors, strict=True)
             for row, leg in enumerate(block.legs, base):
                 self.rows.setdefault(leg, []).append(row)
+        self._present: list[bool] = []
+        if blocks:
+            self._join(blocks)
+
+    def _join(self, blocks: list[TapBlock]) -> None:
         step_aside()
         self._spoken = np.concatenate([b.spoken for b in blocks]).astype(">i2").view(np.uint8)
         step_aside()
@@ -55,11 +67,15 @@ class FrameRuns:
         mixed = np.concatenate([block.heard_mixed for block in blocks])
         step_aside()
         self._mixed = mixed.astype("<i2").view(np.uint8)
-        self._present: list[bool] = np.concatenate([b.present for b in blocks]).tolist()
+        self._present = np.concatenate([block.present for block in blocks]).tolist()
 
-    def run(self, leg: int) -> LegRun:
-        """Return all frames of a leg."""
-        rows = self.rows[leg]
+    def span(self, first: int, stop: int) -> range:
+        """Return where the frames of the blocks from ``first`` up to ``stop`` are."""
+        bases = [*self._bases, len(self._legs)]
+        return range(bases[first], bases[stop])
+
+    def _run(self, rows: list[int]) -> LegRun:
+        """Return frames of one leg."""
         said = [self._said[row] for row in rows]
         parts: list[tuple[Said, slice]] = []
         if said.count(said[0]) == len(said):
@@ -78,29 +94,44 @@ class FrameRuns:
             mixed=self._mixed,
         )
 
-    def write(self, capture: Capture, legs: list[int], batch: AudioBatch) -> list[tuple[int, int]]:
-        """Add the frames of some legs to a batch, or write them one by one where that must be.
+    def write(
+        self, capture: Capture, batch: AudioBatch, span: range | None = None
+    ) -> list[tuple[int, int]]:
+        """Add the frames of a capture to a batch, or write them one by one where that must be.
+
+        Parameters
+        ----------
+        span
+            Only the frames in this range; None: all.
 
         Returns
         -------
         Sample and number of each record of the batch.
         """
-        longest = max(len(self.rows[leg]) for leg in legs)
-        if longest < _RUN or not capture.takes_runs(longest):
-            self._write_singly(capture, legs)
+        mine: dict[int, list[int]] = {}
+        for leg in capture.legs:
+            rows = self.rows.get(leg, [])
+            if span is not None:
+                rows = rows[bisect_left(rows, span.start) : bisect_left(rows, span.stop)]
+            if rows:
+                mine[leg] = rows
+        if not mine:
             return []
-        made: list[tuple[int, int]] = []
-        for leg in legs:
-            made += capture.take_run(leg, self.run(leg), batch)
-        return made
+        longest = max(map(len, mine.values()))
+        if longest < _RUN or not capture.can_take_runs(longest):
+            self._write_singly(capture, sorted(chain.from_iterable(mine.values())))
+            return []
+        legs = sorted(mine.items(), key=itemgetter(1))
+        return capture.take_runs([(leg, self._run(rows)) for leg, rows in legs], batch)
 
     def make(self, batch: AudioBatch) -> None:
         """Make the records of a batch."""
-        batch.make(self._spoken, self._heard, step_aside)
+        if batch.frames:
+            batch.make(self._spoken, self._heard, step_aside)
 
-    def _write_singly(self, capture: Capture, legs: list[int]) -> None:
+    def _write_singly(self, capture: Capture, rows: list[int]) -> None:
         """Write frames in the order in which they were taken."""
-        for row in sorted(row for leg in legs for row in self.rows[leg]):
+        for row in rows:
             sent, law, contributors = self._said[row]
             step_aside()
             capture.frame(

@@ -328,6 +328,7 @@ class MediaSession:
                     noise_payload_type=self._noise(negotiated),
                     sends=sends,
                     receives=receives,
+                    reduced_rtcp=negotiated.reduced_rtcp,
                 )
             )
         # Before the peer is known to the network, so that nothing in the clear gets through.
@@ -390,6 +391,7 @@ class MediaSession:
             cname=self._identity.cname,
             sends=sends,
             receives=receives,
+            reduced_rtcp=negotiated.reduced_rtcp,
             jitter_ms=self._config.jitter_ms,
             media_timeout_ms=round(self._config.media_timeout_s * 1000),
             extended_reports=self._config.extended_reports,

@@ -10,7 +10,6 @@ is the order in which it was asked for.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 import time
@@ -19,11 +18,10 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..mixer.tap import TapBlock
-from ..recorder.batch import AudioBatch
 from ..recorder.capture import Capture
 from ..recorder.gaps import OVERLOAD
 from ..recorder.keys import Recipients
@@ -31,13 +29,17 @@ from ..recorder.legs import FRAME_SAMPLES
 from ..recorder.policy import CapturePolicy
 from ..recorder.summary import CaptureSummary
 from ..recorder.track import CLOCK_HZ
-from .beat_gate import step_aside
-from .frame_runs import MOST_RECORDS, FrameRuns
-
-logger = logging.getLogger(__name__)
+from .capture_desk import CaptureDesk, Step
 
 GapCallback = Callable[[int, int, str], None]
-_BATCH = 64  # queue items between two looks at the time
+_BATCH = 64  # blocks between two looks at the time
+
+
+class _Item(NamedTuple):
+    """What is to be done between two blocks, to one recording or, without a number, to all."""
+
+    recording: int | None
+    step: Step
 
 
 class RecordingWriter:
@@ -48,8 +50,8 @@ class RecordingWriter:
     Parameters
     ----------
     on_gap
-        Called on the writer's thread with the recording, how many frames were lost since the last
-        call, and why ("overload" or "disk"): once when a gap begins and once when it ends.
+        Called on a thread of the writer's with the recording, how many frames were lost since the
+        last call, and why ("overload" or "disk"): once when a gap begins and once when it ends.
     policy
         How captures are written.
     block_limit
@@ -75,19 +77,17 @@ class RecordingWriter:
         self._block_limit = block_limit
         self._poll_s = poll_s
         self._entropy = entropy
-        self._queue: SimpleQueue[TapBlock | Callable[[], object]] = SimpleQueue()
+        self._queue: SimpleQueue[TapBlock | _Item] = SimpleQueue()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._open: set[int] = set()
-        # Of the writer's thread:
-        self._captures: dict[int, Capture] = {}
-        self._listeners: dict[int, list[Capture]] = {}  # leg: who records it
+        self._desk = CaptureDesk()  # of the writer's thread
         # Of the media thread, until it hands it over: leg: first sample, end, frames.
         self._lost: dict[int, tuple[int, int, int]] = {}
         self._blocks_dropped = 0
-        self._blocks_written = 0
-        self._failures = 0
+        self._blocks_put = 0
+        self._blocks_taken = 0  # of the writer's thread
         self._summaries = 0
 
     # ------------------------------------------------------------------------- the owner
@@ -136,17 +136,17 @@ class RecordingWriter:
         )
         self._open.add(recording)
         self._begin()
-        self._submit(partial(self._captures.__setitem__, recording, capture))
+        self._submit(recording, partial(self._desk.captures.__setitem__, recording, capture))
 
     def add_leg(
         self, recording: int, leg: int, name: str, role: str, codec: str, sample: int
     ) -> None:
         """Record a leg from this sample on, as ``<name>.in`` and ``<name>.heard``."""
-        self._submit(partial(self._add_leg, recording, leg, name, role, codec, sample))
+        self._submit(recording, partial(self._add_leg, recording, leg, name, role, codec, sample))
 
     def remove_leg(self, recording: int, leg: int, sample: int) -> None:
         """End a leg's tracks."""
-        self._submit(partial(self._remove_leg, recording, leg, sample))
+        self._submit(recording, partial(self._remove_leg, recording, leg, sample))
 
     def event(self, recording: int, sample: int, fact: Mapping[str, Any]) -> None:
         """Write a fact to the events track.
@@ -157,7 +157,7 @@ class RecordingWriter:
             Not JSON.
         """
         check_json(fact, "a recording's fact")
-        self._submit(partial(self._event, recording, sample, dict(fact)))
+        self._submit(recording, partial(self._event, recording, sample, dict(fact)))
 
     def stop(self, recording: int) -> Future[CaptureSummary]:
         """End and seal a capture; the future has what became of it.
@@ -171,7 +171,7 @@ class RecordingWriter:
             raise UsageError(f"recording {recording} is not open")
         self._open.discard(recording)
         future: Future[CaptureSummary] = Future()
-        self._submit(partial(self._stop, recording, future), now=True)
+        self._submit(recording, partial(self._stop, recording, future), now=True)
         return future
 
     def close(self) -> None:
@@ -183,19 +183,20 @@ class RecordingWriter:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._desk.close()
 
     def snapshot(self) -> dict[str, Any]:
         """Return counters: captures, blocks written, dropped and waiting, packets, lost frames."""
-        captures = list(self._captures.values())
+        captures = list(self._desk.captures.values())
         return {
             "captures": len(captures),
             "closed": self._summaries,
             "packets": sum(capture.packets for capture in captures),
             "lost_frames": sum(capture.gaps.lost_frames for capture in captures),
-            "blocks_written": self._blocks_written,
+            "blocks_written": self._desk.blocks_written,
             "blocks_dropped": self._blocks_dropped,
-            "blocks_waiting": self._queue.qsize(),
-            "failures": self._failures,
+            "blocks_waiting": self._blocks_put - self._blocks_taken,
+            "failures": self._desk.failures,
         }
 
     # ------------------------------------------------------------------ the media thread
@@ -204,7 +205,7 @@ class RecordingWriter:
         """Take one beat's frames; never blocks and never raises."""
         if not self._open:
             return
-        if self._queue.qsize() >= self._block_limit:
+        if self._blocks_put - self._blocks_taken >= self._block_limit:
             self._blocks_dropped += 1
             for leg in block.legs:
                 first, _, frames = self._lost.get(leg, (block.sample, 0, 0))
@@ -212,21 +213,23 @@ class RecordingWriter:
             return
         if self._lost:
             lost, self._lost = self._lost, {}
-            self._queue.put(partial(self._lose, lost))
+            self._queue.put(_Item(None, partial(self._lose, lost)))
         self._queue.put(block)
+        self._blocks_put += 1
 
     # ---------------------------------------------------------------- the writer's thread
 
     def _begin(self) -> None:
         if self._thread is None:
             self._closing = False
+            self._desk.use_threads()
             self._thread = threading.Thread(
                 target=self._run, name="rtpmix-recording-writer", daemon=True
             )
             self._thread.start()
 
-    def _submit(self, step: Callable[[], object], *, now: bool = False) -> None:
-        self._queue.put(step)
+    def _submit(self, recording: int | None, step: Step, *, now: bool = False) -> None:
+        self._queue.put(_Item(recording, step))
         if now:  # somebody waits for it; all else has time until the next look
             self._wake.set()
 
@@ -235,14 +238,15 @@ class RecordingWriter:
             self._wake.wait(self._poll_s)
             self._wake.clear()
             while self._drain():
-                self._tick(time.monotonic())
-            self._tick(time.monotonic())
+                self._desk.tick(time.monotonic())
+            self._desk.tick(time.monotonic())
 
     def _drain(self) -> bool:
         """Do some of what waits; true when there may be more."""
-        blocks: list[TapBlock] = []  # that nothing came between: they are written together
+        blocks: list[TapBlock] = []
+        steps: dict[int, list[tuple[int, Step]]] = {}
         more = True
-        for _ in range(_BATCH):
+        while len(blocks) < _BATCH:
             try:
                 item = self._queue.get_nowait()
             except Empty:
@@ -250,101 +254,52 @@ class RecordingWriter:
                 break
             if isinstance(item, TapBlock):
                 blocks.append(item)
-                continue
-            self._write(blocks)
-            blocks = []
-            self._do(item)
-        self._write(blocks)
+                self._blocks_taken += 1
+            elif item.recording is not None:
+                steps.setdefault(item.recording, []).append((len(blocks), item.step))
+            else:  # it is about all of them
+                self._desk.settle(blocks, steps)
+                self._desk.do(item.step)
+                blocks, steps = [], {}
+        self._desk.settle(blocks, steps)
         return more
-
-    def _do(self, item: Callable[[], object]) -> None:
-        try:
-            item()
-        except Exception as exc:
-            # A defect in one capture must not end all others. The type alone: an error's text
-            # might quote what was to be written.
-            self._failures += 1
-            logger.error("recording step failed: %s", type(exc).__name__)
-
-    def _write(self, blocks: list[TapBlock]) -> None:
-        if blocks:
-            self._do(partial(self._write_runs, FrameRuns(blocks)))
-            self._blocks_written += len(blocks)
-
-    def _write_runs(self, runs: FrameRuns) -> None:
-        recorded: dict[Capture, list[int]] = {}
-        for leg in runs.rows:
-            for capture in self._listeners.get(leg, ()):
-                recorded.setdefault(capture, []).append(leg)
-        batch, made = AudioBatch(), dict[Capture, list[tuple[int, int]]]()
-        for capture, legs in recorded.items():
-            step_aside()
-            made[capture] = runs.write(capture, legs, batch)
-            if batch.frames >= MOST_RECORDS:
-                self._make(runs, batch, made)
-                batch, made = AudioBatch(), {}
-        self._make(runs, batch, made)
-
-    def _make(
-        self, runs: FrameRuns, batch: AudioBatch, made: Mapping[Capture, list[tuple[int, int]]]
-    ) -> None:
-        """Make the records of a batch and hand them to their captures, in the order of samples."""
-        runs.make(batch)
-        self._failures += batch.refused
-        record = batch.record
-        for capture, places in made.items():
-            step_aside()
-            capture.put([(at, record(number)) for at, number in sorted(places)])
-
-    def _tick(self, now: float) -> None:
-        for capture in self._captures.values():
-            step_aside()
-            self._do(partial(capture.tick, now))
 
     def _add_leg(
         self, recording: int, leg: int, name: str, role: str, codec: str, sample: int
     ) -> None:
-        capture = self._captures.get(recording)
+        capture = self._desk.captures.get(recording)
         if capture is not None:
             capture.add_leg(leg, name, role, codec, sample)
-            self._listeners.setdefault(leg, []).append(capture)
 
     def _remove_leg(self, recording: int, leg: int, sample: int) -> None:
-        capture = self._captures.get(recording)
+        capture = self._desk.captures.get(recording)
         if capture is not None:
             capture.remove_leg(leg, sample)
-            self._forget(leg, capture)
-
-    def _forget(self, leg: int, capture: Capture) -> None:
-        left = [other for other in self._listeners.get(leg, ()) if other is not capture]
-        if left:
-            self._listeners[leg] = left
-        else:
-            self._listeners.pop(leg, None)
 
     def _event(self, recording: int, sample: int, fact: Mapping[str, Any]) -> None:
-        capture = self._captures.get(recording)
+        capture = self._desk.captures.get(recording)
         if capture is not None:
             capture.event(sample, fact)
 
     def _lose(self, lost: Mapping[int, tuple[int, int, int]]) -> None:
-        for leg, (first, end, frames) in lost.items():
-            for capture in self._listeners.get(leg, ()):
-                capture.lose(leg, first, end, frames, OVERLOAD)
+        for capture in self._desk.captures.values():
+            for leg in lost.keys() & capture.legs:
+                capture.lose(leg, *lost[leg], OVERLOAD)
 
-    def _stop(self, recording: int, future: Future[CaptureSummary]) -> None:
-        capture = self._captures.pop(recording, None)
+    def _stop(self, recording: int, future: Future[CaptureSummary]) -> Callable[[], object] | None:
+        capture = self._desk.captures.pop(recording, None)
         if capture is None:  # its start never came through
             future.cancel()
-            return
-        mine = [leg for leg, captures in self._listeners.items() if capture in captures]
-        for leg in mine:
+            return None
+        for leg in capture.legs:
             # Losses that the media thread did not hand over yet; it may do so again, but for legs
             # that are then no longer recorded.
             span = self._lost.get(leg)
             if span is not None:
                 capture.lose(leg, *span, OVERLOAD)
-            self._forget(leg, capture)
+        return partial(self._seal, capture, future)
+
+    def _seal(self, capture: Capture, future: Future[CaptureSummary]) -> None:
         try:
             summary = capture.close()
         except Exception as exc:
@@ -363,14 +318,14 @@ class InlineRecordingWriter(RecordingWriter):
     def _begin(self) -> None:
         """There is no thread to begin."""
 
-    def _submit(self, step: Callable[[], object], *, now: bool = False) -> None:
-        self._do(step)
+    def _submit(self, recording: int | None, step: Step, *, now: bool = False) -> None:
+        self._desk.do(step)
 
     def put_block(self, block: TapBlock) -> None:
         """Write one beat's frames."""
         if self._open:
-            self._write([block])
-            self._tick(block.sample / CLOCK_HZ)
+            self._desk.write([block])
+            self._desk.tick(block.sample / CLOCK_HZ)
 
 
 class _GapTeller:

@@ -4,7 +4,7 @@ import itertools
 import pickle
 import random
 
-from rtpmix.mixer.commands import PeerSaidBye
+from rtpmix.mixer.commands import PeerSaidBye, UpdateLeg
 from rtpmix.rtp.rtcp import (
     Goodbye,
     ReceiverReport,
@@ -211,3 +211,23 @@ def test_no_more_rtcp_is_read_of_a_leg_than_a_peer_has_to_say(rig, speech) -> No
     block = ReportBlock(ssrc=0x1001, fraction_lost=64)
     rig.hand_in(1, build_compound([ReceiverReport(ssrc=5, blocks=(block,))]), rtcp=True)
     assert rig.engine.leg_stats(1).remote_lost_fraction == 0.25
+
+
+def test_a_report_comes_alone_where_that_was_agreed(rig, speech) -> None:
+    """RFC 5506 section 3.2; a renegotiation may agree on it, or take it back."""
+    alone = build_compound([Goodbye((0x5001,))])
+    for reduced, dropped, told in ((False, 1, 0), (True, 1, 1), (False, 2, 1)):
+        if not rig.sent:
+            rig.open(1)
+            rig.frame({1: speech(1)})
+        else:
+            rig.engine.submit(UpdateLeg(leg=1, reduced_rtcp=reduced))
+        rig.hand_in(1, alone, rtcp=True)
+        rig.beat()
+        assert rig.engine.leg_stats(1).dropped == dropped
+        assert len(rig.told(PeerSaidBye)) == told
+    rig.open(2, reduced_rtcp=True)
+    rig.frame({2: speech(2)})
+    rig.hand_in(2, build_compound([Goodbye((0x5002,))]), rtcp=True)
+    rig.beat()
+    assert len(rig.told(PeerSaidBye)) == 2

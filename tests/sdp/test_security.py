@@ -277,10 +277,10 @@ def web_offer(previous: Negotiated | None = None) -> str:
     return make_offer(CAPABILITIES, mine, previous).to_bytes().decode()
 
 
-def browser_answers(body: str, *, ice: bool) -> Negotiated:
+def browser_answers(body: str, *, ice: bool, more: str = "a=rtcp-rsize\r\n") -> Negotiated:
     said = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "q" * 22 + "\r\n" if ice else ""
     said += f"a=fingerprint:sha-256 {'CD:' * 31}CD\r\na=setup:active\r\na=rtcp-mux\r\na=mid:0\r\n"
-    theirs = offer("UDP/TLS/RTP/SAVPF", more=said)
+    theirs = offer("UDP/TLS/RTP/SAVPF", more=said + more)
     return accept_answer(parse_sdp(body.encode()), parse_sdp(theirs), CAPABILITIES)
 
 
@@ -315,3 +315,18 @@ def test_a_browser_may_not_answer_in_the_clear() -> None:
     for profile in ("RTP/AVP", "UDP/TLS/RTP/SAVPF"):
         with pytest.raises(SdpError):
             accept_answer(parse_sdp(web_offer().encode()), parse_sdp(offer(profile)), CAPABILITIES)
+
+
+def test_reduced_reports_are_agreed_on_by_both() -> None:
+    """RFC 5506 section 5: answered where offered, offered to browsers, kept in later offers."""
+    for said, agreed in (("", False), ("a=rtcp-rsize\r\n", True)):
+        body, answered = answer(offer("RTP/AVP", more=said), FORBIDDEN)
+        assert (b"a=rtcp-rsize\r\n" in body) is agreed
+        assert answered.reduced_rtcp is agreed
+    assert web_offer().count("a=rtcp-rsize\r\n") == 1
+    refused = browser_answers(web_offer(), ice=True, more="")
+    assert not refused.reduced_rtcp
+    assert "rtcp-rsize" not in web_offer(refused)
+    taken = browser_answers(web_offer(), ice=True)
+    assert taken.reduced_rtcp
+    assert web_offer(taken).count("a=rtcp-rsize\r\n") == 1
