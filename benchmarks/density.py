@@ -48,6 +48,7 @@ def run(arguments: list[str]) -> Result:
         floor=socket_floor(),
         details={
             "legs_per_port": options.legs_per_port,
+            "workers": options.workers,
             "suite": options.suite or "none",
             "recorded": options.record,
             "calls_per_second": options.calls_per_second,
@@ -74,7 +75,7 @@ def add_search_options(parser: argparse.ArgumentParser, *, runs: int, start: int
     parser.add_argument("--runs", type=int, default=runs)
     parser.add_argument("--start", type=int, default=start, help="legs to try first")
     parser.add_argument("--step", type=int, default=30, help="how exact the result is, in legs")
-    parser.add_argument("--most", type=int, default=1500, help="legs not to exceed")
+    parser.add_argument("--most", type=int, default=2400, help="legs not to exceed")
     parser.add_argument("--seconds", type=float, default=10.0, help="measured in each trial")
 
 
@@ -112,6 +113,9 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
     """Add what says how the media goes."""
     parser.add_argument("--legs-per-port", type=int, default=100, help="1: sockets for each leg")
     parser.add_argument(
+        "--workers", type=int, default=0, help="processes beside the server's that carry media"
+    )
+    parser.add_argument(
         "--suite", default="", choices=("", *SUITES), help="encrypt every leg (SRTP, SDES)"
     )
     parser.add_argument(
@@ -141,7 +145,9 @@ def trial(legs: int, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _load(legs: int, options: argparse.Namespace, record: Path | None) -> dict[str, Any]:
-    with ServerProcess(legs_per_port=options.legs_per_port, record=record) as server:
+    with ServerProcess(
+        legs_per_port=options.legs_per_port, record=record, workers=options.workers
+    ) as server:
         load = Load(
             server=server.sip,
             legs=legs,

@@ -33,6 +33,7 @@ def run(arguments: list[str]) -> Result:
             "p95": median(each["p95_ms"] for each in trials),
             "legs": legs,
             "legs_per_port": options.legs_per_port,
+            "workers": options.workers,
             "suite": options.suite or "none",
             **{
                 f"{role}_p{rank}": median(each[f"{role}_p{rank}_ms"] for each in trials)

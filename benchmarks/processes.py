@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -16,7 +17,10 @@ _STOP_S = 120.0  # sealing what is recorded is in it
 
 
 class ServerProcess:
-    """A benchmark server on one core; its counters are in `snapshot` after the end."""
+    """A benchmark server on one core, or on all that there are (``core`` None).
+
+    Its counters are in `snapshot` after the end. Worker processes are where it is.
+    """
 
     def __init__(
         self,
@@ -24,9 +28,10 @@ class ServerProcess:
         *,
         legs_per_port: int = 1,
         record: Path | None = None,
+        workers: int = 0,
     ) -> None:
         arguments = [sys.executable, "-m", "benchmarks.server"]
-        arguments += ["--legs-per-port", str(legs_per_port)]
+        arguments += ["--legs-per-port", str(legs_per_port), "--workers", str(workers)]
         if record is not None:
             arguments += ["--record", str(record)]
         if core is not None and core in os.sched_getaffinity(0):
@@ -80,25 +85,47 @@ class Usage(NamedTuple):
         return Usage(self.ran - before.ran, self.waited - before.waited)
 
 
-def usage(pid: int) -> Usage:
-    """Read a process's use of processors, exact (``stat`` is sampled at 100 Hz)."""
-    ran = waited = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
+def family(pid: int) -> list[int]:
+    """Return a process and those that it started, theirs included."""
+    found = [pid]
+    for each in found:
         try:
-            fields = (task / "schedstat").read_text().split()
+            tasks = list(Path(f"/proc/{each}/task").iterdir())
         except OSError:
-            continue  # the thread has ended
-        ran += int(fields[0])
-        waited += int(fields[1])
+            continue  # it has ended
+        for task in tasks:
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def usage(pid: int) -> Usage:
+    """Read the use of processors of a process and its children, exact (``stat`` is sampled)."""
+    ran = waited = 0
+    for each in family(pid):
+        try:
+            tasks = list(Path(f"/proc/{each}/task").iterdir())
+        except OSError:
+            continue
+        for task in tasks:
+            try:
+                fields = (task / "schedstat").read_text().split()
+            except OSError:
+                continue  # the thread has ended
+            ran += int(fields[0])
+            waited += int(fields[1])
     return Usage(ran / 1e9, waited / 1e9)
 
 
 def memory_kb(pid: int) -> int:
-    """Return the resident memory."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
+    """Return the resident memory of a process and its children."""
+    total = 0
+    for each in family(pid):
+        with suppress(OSError):
+            for line in Path(f"/proc/{each}/status").read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    total += int(line.split()[1])
+    return total
 
 
 def pin(core: int = GENERATOR_CORE) -> None:
