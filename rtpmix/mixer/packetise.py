@@ -29,6 +29,10 @@ class Packetiser:
         self._outboxes = [Outbox(phase=phase) for phase in range(phases)]
         self._indices: list[Numbers] = [np.zeros(0, np.int64)] * phases
 
+    def beats(self, ms: int) -> int:
+        """Return a time in beats."""
+        return ms * len(self._outboxes) // 20
+
     def open(self, row: int, ssrc: int, sequence: int, timestamp: int) -> None:
         """Set a row's RTP identity."""
         rows = self._rows

@@ -23,6 +23,7 @@ Packets = list[tuple[int, bytes, bool]]
 Work = list[tuple[Encoder, Linear]]
 DEAR = frozenset({"OPUS"})  # encoded where the tick does not wait for it
 LANES = 2  # side by side; a leg's frames stay in one
+PATIENCE_MS = 60  # so far behind, encoders hold up the tick: else frames would pile up
 
 
 class Promise(Protocol):
@@ -48,6 +49,8 @@ def encode_all(work: Work) -> list[Payloads]:
 class _Job:
     """Frames that are being encoded."""
 
+    lane: int
+    until: int  # the beat from which they are waited for
     rows: list[int]
     legs: list[WideLeg]
     timestamps: list[int]  # of the media clock
@@ -60,13 +63,15 @@ class WideSend:
     Parameters
     ----------
     workers
-        Encodes for the dear codecs beside the tick; their packets leave one beat later. None:
-        everything is encoded at once.
+        Encodes for the dear codecs beside the tick; their packets leave with the next beat, or the
+        first one that finds them done. None: everything is encoded at once.
     """
 
     def __init__(
         self, rows: Rows, legs: WideLegs, packetiser: Packetiser, workers: Workers | None
     ) -> None:
+        self._beat = 0
+        self._patience = packetiser.beats(PATIENCE_MS)
         self._rows = rows
         self._legs = legs
         self._packetiser = packetiser
@@ -144,15 +149,22 @@ class WideSend:
         work = [(leg.encoder, frames[n]) for leg, n in zip(legs, numbers, strict=True)]
         promise = self._workers(lane, encode_all, work)
         own = [rows[n] for n in numbers], legs, [times[n] for n in numbers]
-        self._coding.append(_Job(*own, promise))
+        self._coding.append(_Job(lane, self._beat + self._patience, *own, promise))
 
     def collect(self) -> Packets:
-        """Return the packets of frames that were given to the workers before."""
+        """Return the packets of frames that the workers have done; called once a beat."""
+        self._beat += 1
         if not self._coding:
             return []
         jobs, self._coding = self._coding, []
         packets: Packets = []
+        behind: set[int] = set()
         for job in jobs:
+            late = self._beat >= job.until
+            if job.lane in behind or not (late or job.promise.done()):
+                behind.add(job.lane)  # what comes after in the lane is for the same legs
+                self._coding.append(job)
+                continue
             payloads = job.promise.result()
             # The rest has closed, or has another codec.
             live = [n for n, row in enumerate(job.rows) if self._legs.get(row) is job.legs[n]]
