@@ -33,7 +33,8 @@ from .rows import NEVER, Kind, Numbers, Rows
 from .switchboard import Switchboard
 
 FIRST_LOOK_MS = 500  # after a bridge was made, or was last not ready: two windows of the playout
-LOOK_MS = 2000  # from one look at a bridge to the next
+LOOK_MS = 2000  # from one look at a bridge to the next; twice as long after each two that it stays
+MOST_STAYS = 6  # that count: 16 s
 MOVE_FRAMES = 8  # moves are done together: each makes the lists of what is mixed and sent anew
 CROWDED = 1.25  # times the average number of legs: such a phase takes no more
 SPARE = 12  # legs that a phase may have beyond that
@@ -54,6 +55,7 @@ class Placing:
         self._turn: deque[int] = deque()  # bridge numbers
         self._rests: dict[int, int] = {}  # bridge -> beat until which it is left alone
         self._sizes: dict[int, int] = {}  # bridge -> seats with a say, when last looked at
+        self._stays: dict[int, int] = {}  # bridge -> looks since then that moved nothing
         self._loads: dict[int, tuple[int, int]] = {}  # bridge -> phase, legs that count
         self._load = [0] * self.phases  # legs that count, by phase
         # By the phase after whose tick it is done: bridge -> phase to go to, beats to shift.
@@ -102,8 +104,10 @@ class Placing:
                 continue
             turn.append(number)
             size = len(bridge.seats) - len(bridge.untimed)
-            if beat >= self._rests[number] or size != self._sizes.get(number):
-                self._sizes[number] = size
+            if size != self._sizes.get(number):
+                self._sizes[number], self._stays[number] = size, 0
+                self._look(bridge, beat)
+            elif beat >= self._rests[number]:
                 self._look(bridge, beat)
 
     def _look(self, bridge: Bridge, beat: int) -> None:
@@ -112,18 +116,21 @@ class Placing:
         self._rests[number] = beat + self._playout.beats(FIRST_LOOK_MS)
         rows = self._counting(bridge.seats, bridge.untimed)
         self._count_load(number, bridge.phase, rows.size)
-        if bridge.closing or not rows.size:
-            return
-        legs, needed = rows.size, self._needed(rows)
-        heard = needed > -NEVER
-        rows, needed = rows[heard], needed[heard]
-        if not rows.size or not (self._rows.windows[rows] > 1).all():
+        begun = rows[self._rows.origin[rows] < NEVER]
+        if bridge.closing or not begun.size or not (self._rows.windows[begun] > 1).all():
             return  # somebody has only begun
-        self._rests[number] = beat + self._look_beats
+        legs, needed = rows.size, self._needed(rows)
+        needed = needed[needed > -NEVER]
+        if not needed.size:
+            return
+        stays = self._stays[number]
+        self._rests[number] = beat + (self._look_beats << stays // 2)
         costs = self._costs(needed, legs, bridge.phase)
         best = int(np.argmin(costs))
         if costs[bridge.phase] - costs[best] < 2:
+            self._stays[number] = min(stays + 1, MOST_STAYS)
             return
+        self._stays[number] = 0
         self._count_load(number, best, legs)
         earlier = (bridge.phase - best) % self.phases
         if self._least_wait(bridge) >= earlier:
@@ -218,3 +225,4 @@ class Placing:
         self._load[phase] -= legs
         self._rests.pop(number, None)
         self._sizes.pop(number, None)
+        self._stays.pop(number, None)
