@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..events import Event, LegClosed, LegHeld
-from .playing import Playback, load_pcm
+from .playing import Playback, load
 
 if TYPE_CHECKING:
     from .leg import Leg
@@ -24,12 +24,12 @@ class HoldMusic:
 
     def __init__(self, board: Switchboard) -> None:
         self._board = board
-        self._pcm = b""
+        self._pcm, self._rate_hz = b"", 0
         self._playing: dict[str, list[Playback]] = {}  # by the leg that holds
         self._holding: set[str] = set()
         music = board.config.hold_music
         if music is not None:
-            self._pcm = load_pcm(music)
+            self._pcm, self._rate_hz = load(music, None, board.config.codecs)
             board.bus.call(self._heard)
 
     def __len__(self) -> int:
@@ -65,7 +65,8 @@ class HoldMusic:
         if leg.bridge is None:
             return
         try:
-            playing.append(await leg.bridge.play(self._pcm, to=leg, loop=True))
+            music = leg.bridge.play(self._pcm, to=leg, loop=True, rate_hz=self._rate_hz)
+            playing.append(await music)
         except UsageError:
             return  # it left the bridge meanwhile
 

@@ -21,7 +21,7 @@ from tests.interop.news import PATIENCE, News
 from tests.interop.processes import free_port, free_ports, start, stop
 
 MODULES = "/usr/lib/baresip/modules"
-TONE_SECONDS = 120.0  # longer than any test: the file is not repeated
+TONE_SECONDS = 420.0  # longer than any test on a busy machine: the file is not repeated
 
 CONFIG = """\
 poll_method epoll

@@ -314,3 +314,20 @@ def test_programs_hear_at_the_rate_that_they_ask_for() -> None:
             bridge.listen(rate_hz=44_100)
 
     play(story, "L16/16000", "opus", "PCMU")
+
+
+def test_music_on_hold_is_played_at_its_own_quality(tmp_path: Path) -> None:
+    high_tone(tmp_path / "high.wav")
+
+    async def story(server: rtpmix.Server, phones: list[TonePhone]) -> None:
+        await meet(server, phones)
+        for each in phones:
+            each.be_silent()
+        await phones[0].hold()
+        await asyncio.sleep(2)
+        since = asyncio.get_running_loop().time() - 1
+        heard = phones[1].heard_pcm(since, rate_hz=16_000)[2000:14_000]
+        assert level_at(heard, 5000, 16_000) == pytest.approx(-20, abs=3)
+        assert np.abs(phones[2].heard_pcm(since)[1000:].astype(int)).max() < 40
+
+    play(story, "L16/16000", "G722", "PCMU", hold_music=tmp_path / "high.wav")
