@@ -12,18 +12,70 @@ import hmac
 import ipaddress
 import struct
 import zlib
+from dataclasses import dataclass
 
 MAGIC = 0x2112A442
 HEADER = 20  # octets
 MAX_MESSAGE = 548  # octets: what a check over UDP may have (RFC 8489 section 6.1)
 _REQUEST, _SUCCESS = 0x0001, 0x0101
 _USERNAME, _INTEGRITY, _XOR_MAPPED, _FINGERPRINT = 0x0006, 0x0008, 0x0020, 0x8028
+_USE_CANDIDATE = 0x0025  # RFC 8445 section 16.1
 _FINGERPRINT_XOR = 0x5354554E
 
 
 def is_stun(datagram: bytes) -> bool:
     """Tell STUN from DTLS and SRTP on one port (RFC 7983 section 7)."""
     return len(datagram) >= HEADER and datagram[0] <= 3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A peer's connectivity check, well formed and with our name on it. Anybody may have sent it.
+
+    Attributes
+    ----------
+    transaction
+        96 bits that the peer draws for each check (RFC 8489 section 5).
+    nominates
+        The peer wants media to take this path (RFC 8445 section 7.3.1.5).
+    """
+
+    transaction: bytes
+    nominates: bool
+    _covered: bytes
+    _integrity: bytes
+
+    @classmethod
+    def read(cls, datagram: bytes, ufrag: str) -> Check | None:
+        """Read a datagram; None for all that is not a check of somebody who knows ``ufrag``.
+
+        Costs no HMAC, and never raises.
+        """
+        if not HEADER <= len(datagram) <= MAX_MESSAGE or len(datagram) % 4:
+            return None
+        kind, length, magic = struct.unpack_from("!HHI", datagram)
+        if kind != _REQUEST or magic != MAGIC or length != len(datagram) - HEADER:
+            return None
+        found = _attributes(datagram)
+        at = found.get(_INTEGRITY)
+        name = found.get(_USERNAME)
+        if at is None or name is None or len(at[1]) != 20:
+            return None
+        if not name[1].startswith(ufrag.encode() + b":"):
+            return None
+        return cls(datagram[8:HEADER], _USE_CANDIDATE in found, datagram[: at[0]], at[1])
+
+    def authenticates(self, password: str) -> bool:
+        """Tell whether who sent it knows our password. One HMAC-SHA1."""
+        return hmac.compare_digest(_integrity(self._covered, password), self._integrity)
+
+    def answer(self, password: str, source: tuple[str, int]) -> bytes:
+        """Return the response, which tells the peer where its check came from."""
+        cookie_and_id = MAGIC.to_bytes(4, "big") + self.transaction
+        response = struct.pack("!HH", _SUCCESS, 0) + cookie_and_id
+        response = _append(response, _XOR_MAPPED, _xor_address(source, cookie_and_id))
+        response = _append(response, _INTEGRITY, _integrity(response, password))
+        return _append(response, _FINGERPRINT, _fingerprint(response))
 
 
 def answer_check(
@@ -43,24 +95,10 @@ def answer_check(
     A request that does not authenticate is passed over in silence: an error response would tell a
     stranger that somebody is here.
     """
-    if not HEADER <= len(datagram) <= MAX_MESSAGE or len(datagram) % 4:
+    check = Check.read(datagram, ufrag)
+    if check is None or not check.authenticates(password):
         return None
-    kind, length, magic = struct.unpack_from("!HHI", datagram)
-    if kind != _REQUEST or magic != MAGIC or length != len(datagram) - HEADER:
-        return None
-    found = _attributes(datagram)
-    at = found.get(_INTEGRITY)
-    name = found.get(_USERNAME)
-    if at is None or name is None or len(at[1]) != 20:
-        return None
-    if not name[1].startswith(ufrag.encode() + b":"):
-        return None
-    if not hmac.compare_digest(_integrity(datagram[: at[0]], password), at[1]):
-        return None
-    response = struct.pack("!HHI", _SUCCESS, 0, MAGIC) + datagram[8:HEADER]
-    response = _append(response, _XOR_MAPPED, _xor_address(source, datagram[4:HEADER]))
-    response = _append(response, _INTEGRITY, _integrity(response, password))
-    return _append(response, _FINGERPRINT, _fingerprint(response))
+    return check.answer(password, source)
 
 
 def _attributes(datagram: bytes) -> dict[int, tuple[int, bytes]]:

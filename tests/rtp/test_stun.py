@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from aioice import stun
 
-from rtpmix.rtp.stun import answer_check, is_stun
+from rtpmix.rtp.stun import Check, answer_check, is_stun
 
 # RFC 5769 section 2.1.
 REQUEST = bytes.fromhex(
@@ -36,10 +36,14 @@ def test_the_vector_of_rfc_5769_is_answered() -> None:
     assert "FINGERPRINT" in read.attributes
 
 
-def check(password: str = "p" * 22, username: str = "ours:theirs") -> bytes:
+def check(
+    password: str = "p" * 22, username: str = "ours:theirs", *, nominates: bool = False
+) -> bytes:
     message = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
     message.attributes["USERNAME"] = username
     message.attributes["PRIORITY"] = 1
+    if nominates:
+        message.attributes["USE-CANDIDATE"] = None
     message.add_message_integrity(password.encode())
     return bytes(message)
 
@@ -96,3 +100,24 @@ def test_stun_is_told_by_its_first_octet() -> None:
     assert is_stun(check())
     assert not is_stun(b"\x16" + bytes(30))
     assert not is_stun(b"\x80" + bytes(30))
+
+
+def test_a_nomination_is_told_and_counts_only_under_the_integrity() -> None:
+    """RFC 8445 section 7.3.2: USE-CANDIDATE. RFC 8489 section 14.5: nothing after the integrity."""
+    for datagram, nominates in (
+        (check(nominates=True), True),
+        (check(), False),
+        (appended(check(), 0x0025), False),
+    ):
+        found = Check.read(datagram, "ours")
+        assert found is not None
+        assert found.authenticates("p" * 22)
+        assert found.nominates is nominates
+
+
+def appended(message: bytes, kind: int) -> bytes:
+    """Add an attribute without a value behind all others, as somebody on the way could."""
+    length = int.from_bytes(message[2:4], "big") + 4
+    return (
+        message[:2] + length.to_bytes(2, "big") + message[4:] + kind.to_bytes(2, "big") + bytes(2)
+    )
