@@ -50,6 +50,20 @@ class Idle:
     def release(self, leg: int) -> None:
         """Know nothing."""
 
+    def expect_checks(self, leg: int, on: bool) -> None:
+        """Know nothing."""
+
+    def take_checks(self) -> list[tuple[int, bytes, Address]]:
+        """Hear nothing."""
+        return []
+
+    def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
+        """Send nothing."""
+
+    def take_strays(self) -> tuple[int, int]:
+        """Hear nothing."""
+        return 0, 0
+
     def receive(self, inbox: Inbox) -> int:
         """Hand over what waits."""
         for count, (row, packet) in enumerate(self.waiting):

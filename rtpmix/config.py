@@ -77,7 +77,7 @@ class Config:
         description; "behind-nat" also from where its first packets come, when that address is a
         private one and signalling comes from elsewhere; "always" so for every call. It is learned
         once for each session description, and only from the host of its signalling or of that
-        address (RFC 7362). Calls with DTLS need none of it.
+        address (RFC 7362). Not of calls with DTLS: where browsers are, their checks say.
     workers
         Processes that carry media, one for each processor that it may use. 0: a thread of this
         process. Above some hundred legs, SIP and media get in each other's way in one process.

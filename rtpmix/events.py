@@ -68,7 +68,8 @@ class LegMediaLost(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegMediaLatched(Event):
     """A leg's media comes from `remote`, behind NAT, and not from where its session description
-    says (RFC 7362): host and port each."""
+    says: host and port each. Learned by latching (RFC 7362) or, of a browser, by checks (RFC 8445);
+    told again when it changes."""
 
     leg: str
     remote: tuple[str, int]

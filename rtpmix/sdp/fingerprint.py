@@ -70,6 +70,11 @@ def _parse(text: str) -> tuple[str, bytes] | None:
     return (name, octets) if len(octets) == HASHES[name] else None
 
 
+def finds_peer(secured: object, *, mux: bool) -> bool:
+    """Tell whether a peer's checks say where it is, whatever its description does."""
+    return mux and ice_of(secured) is not None  # ours name one component
+
+
 def ice_of(secured: object) -> IceCredentials | None:
     """Return our ICE credentials of a stream; None where there is no ICE."""
     return secured.ice if isinstance(secured, DtlsSecured) else None

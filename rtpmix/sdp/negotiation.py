@@ -24,7 +24,7 @@ from .description import (
     RtpMap,
     SessionDescription,
 )
-from .fingerprint import DtlsSecured, ice_of
+from .fingerprint import DtlsSecured, finds_peer, ice_of
 from .formats import formats_to_offer, merged
 from .ice import NO_PATH, OFFERED, Path
 from .refusal import NegotiationError, warning_for
@@ -217,6 +217,7 @@ def answer_offer(
     ptime_ms = capabilities.ptime_ms
     answers[index] = write_audio(local, said, formats, ptime_ms, mux, protocol, keys)
     agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
+    agreed = _checked(agreed, said, secured)
     numbers = merged(current.numbers if current is not None else (), stream.numbers, formats)
     agreed = replace(agreed, protocol=protocol, secured=secured, path=path, comfort_noise=noise)
     agreed = replace(agreed, numbers=numbers)
@@ -271,7 +272,7 @@ def accept_answer(
     slots = tuple(StreamSlot.of(each) for each in offer.media)
     agreed = _agree(theirs, codec, said, capabilities, slots, index, events=events, mux=mux)
     return replace(
-        agreed,
+        _checked(agreed, said, secured),
         receive_payload_type=expected.payload_type,
         receive_dtmf_payload_type=own_events.payload_type if own_events is not None else None,
         numbers=merged((), ours.numbers, []),
@@ -319,6 +320,14 @@ def _meet(ours: Direction, theirs: Direction) -> Direction:
     return Direction.of(
         sends=ours.sends and theirs.receives, receives=ours.receives and theirs.sends
     )
+
+
+def _checked(
+    agreed: Negotiated, said: Direction, secured: Secured | DtlsSecured | None
+) -> Negotiated:
+    """Take 0.0.0.0 for no hold where checks say where the peer is (RFC 8829 section 5.2.1)."""
+    found = finds_peer(secured, mux=agreed.rtcp_mux)
+    return replace(agreed, direction=said) if found else agreed
 
 
 def _effective(said: Direction, theirs: AudioStream) -> Direction:

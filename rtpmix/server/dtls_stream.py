@@ -17,9 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..rtp.srtp_position import StreamPosition
-from ..rtp.stun import answer_check
+from .checked_paths import CheckedPath, PathPosition
 from .dtls import DtlsTerms, Handshake, is_client_hello
-from .media_io import Address
 from .srtp_stream import SecureCounts, SrtpStream
 
 MAX_CHECKS = 8  # answered in one beat
@@ -41,12 +40,15 @@ class DtlsPosition:
         Our last datagrams of the handshake that made them.
     heard
         The peer's datagrams that came while the stream was on its way.
+    path
+        Where its checks have led.
     """
 
     terms: DtlsTerms
     srtp: StreamPosition | None
     farewell: tuple[bytes, ...] = field(default=(), repr=False)
     heard: tuple[bytes, ...] = field(default=(), repr=False)
+    path: PathPosition = field(default=PathPosition(), repr=False)
 
 
 class DtlsStream:
@@ -55,9 +57,9 @@ class DtlsStream:
     def __init__(self, at: DtlsTerms | DtlsPosition, counts: SecureCounts) -> None:
         self.row: int | None = None
         self.mux = False
-        self.remote: Address | None = None
         self._answers: list[bytes] = []
         self.terms = at.terms if isinstance(at, DtlsPosition) else at
+        self.path = CheckedPath(self.terms.ice, at.path if isinstance(at, DtlsPosition) else None)
         self.cipher: SrtpStream | None = None
         self._counts = counts
         self._handshake: Handshake | None = None  # None: it was made in another process
@@ -78,6 +80,7 @@ class DtlsStream:
         if terms != self.terms:
             self.terms, self._fresh, self._farewell = terms, None, ()
             self._handshake, self.cipher = Handshake(terms), None
+            self.path.renew(terms.ice)
 
     @property
     def settled(self) -> bool:
@@ -100,11 +103,12 @@ class DtlsStream:
             How far the keys are used is not to be found.
         """
         held = tuple(self._held or ())
+        path = self.path.position()
         if self.cipher is None:
-            return DtlsPosition(self.terms, None, heard=held)
+            return DtlsPosition(self.terms, None, heard=held, path=path)
         made = self._handshake
         farewell = self._farewell if made is None else made.farewell
-        return DtlsPosition(self.terms, self.cipher.position(ssrc, following), farewell, held)
+        return DtlsPosition(self.terms, self.cipher.position(ssrc, following), farewell, held, path)
 
     def receive(self, datagram: bytes) -> None:
         """Take a DTLS datagram of the peer's."""
@@ -127,10 +131,9 @@ class DtlsStream:
 
     def check(self, datagram: bytes) -> None:
         """Answer a check of the peer's, if it is one (RFC 8445 section 7.3)."""
-        ice, remote = self.terms.ice, self.remote
-        if ice is None or remote is None or len(self._answers) >= MAX_CHECKS:
+        if len(self._answers) >= MAX_CHECKS:
             return
-        answer = answer_check(datagram, ice.ufrag, ice.password, remote)
+        answer = self.path.check_again(datagram)
         if answer is not None:
             self._answers.append(answer)
 

@@ -27,7 +27,10 @@ Learned = tuple[Address, Address | None]  # where RTP comes from, and RTCP where
 
 @dataclass(frozen=True, slots=True)
 class MediaLatched(MixerEvent):
-    """A leg's RTP comes from ``remote`` and goes there; ``remote_rtcp`` as far as is known."""
+    """A leg's RTP comes from ``remote`` and goes there; ``remote_rtcp`` as far as is known.
+
+    By latching, on ``terms``; or by checks, which have none.
+    """
 
     leg: int
     remote: Address
@@ -190,6 +193,10 @@ class LatchingIO:
     def begin(self, sample: int, now: float) -> None:
         """Tell the time; windows that are over close."""
         self._sample, self._now = sample, now
+        for moved in self._secure.checked.beat(now):
+            self._events.append(
+                MediaLatched(sample, moved.leg, moved.remote, None, True, moved.signalled, None)
+            )
         self._listened = bool(self._open)
         if not self._listened:
             return

@@ -144,6 +144,7 @@ class MediaLoop:
             "skipped_frames": self.skipped_frames,
             "srtp": self.secured.counts.as_dict(),
             "latching": self.io.counts.as_dict(),
+            "checks": self.secured.checked.counts.as_dict(),
             "lateness_ms": dict(zip(bounds, self.lateness, strict=True)),
         }
 

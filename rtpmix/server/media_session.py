@@ -16,7 +16,7 @@ from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
 from ..rtp.latching import Terms, is_behind_nat
 from ..rtp.srtp import MasterKey, StreamKeys
 from ..sdp.description import SessionDescription, parse_sdp
-from ..sdp.fingerprint import DtlsSecured
+from ..sdp.fingerprint import DtlsSecured, finds_peer
 from ..sdp.ice import PASSWORD_LENGTH, UFRAG_LENGTH, IceCredentials
 from ..sdp.negotiation import (
     Capabilities,
@@ -310,7 +310,8 @@ class MediaSession:
     def _apply(self, negotiated: Negotiated) -> None:
         before, self.negotiated = self.negotiated, negotiated
         sends, receives = negotiated.direction.sends, negotiated.direction.receives
-        sends = sends and negotiated.remote is not None
+        found = finds_peer(negotiated.secured, mux=negotiated.rtcp_mux)
+        sends = sends and (found or negotiated.remote is not None)
         if not self._opened:
             self._host.submit(self._open(negotiated, sends=sends, receives=receives))
             self._opened = True

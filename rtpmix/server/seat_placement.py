@@ -150,7 +150,8 @@ class SeatPlacement:
             target = self.choose() or worker
         self.moves += 1
         # Before it knew its peer, what waits in its sockets may be anybody's.
-        fresh = leg.connect is None or leg.connect.remote is None
+        known = leg.connect is not None and (leg.connect.remote or leg.connect.learned)
+        fresh = not known
         self._give(number, target, fresh=fresh, moved=True)
         if leg.position is not None:
             target.send(say.Secure(number, leg.position))

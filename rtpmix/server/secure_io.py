@@ -20,9 +20,10 @@ from ..rtp.srtp import SrtpSession, StreamKeys
 from ..rtp.srtp_batch import LONGEST, Boxes, Ciphers, refusal
 from ..rtp.srtp_position import StreamPosition
 from ..rtp.stun import is_stun
+from .checked_legs import CheckedLegs
 from .dtls import DtlsTerms, is_dtls
 from .dtls_stream import DtlsPosition, DtlsStream
-from .media_io import Address, MediaIO
+from .media_io import Address, LearningIO
 from .secure_plan import HeardHeaders, SecurePlan, Stream
 from .srtp_stream import SecureCounts, SrtpStream
 
@@ -40,8 +41,9 @@ class SecureIO:
         The network.
     """
 
-    def __init__(self, io: MediaIO) -> None:
+    def __init__(self, io: LearningIO) -> None:
         self.counts = SecureCounts()
+        self.checked = CheckedLegs(io)
         self._io = io
         self._legs: dict[int, Stream] = {}
         self._rows: dict[int, Stream] = {}
@@ -129,7 +131,9 @@ class SecureIO:
         """Name the peer of a leg; see `MediaIO.connect`."""
         stream = self._shaking.get(leg)
         if stream is not None:
-            stream.mux, stream.remote = rtcp_mux, remote
+            stream.mux = rtcp_mux
+            remote = self.checked.connect(leg, stream.path, remote, mux=rtcp_mux)
+            remote_rtcp = remote if rtcp_mux else remote_rtcp
         self._io.connect(leg, remote, remote_rtcp, rtcp_mux)
 
     def release(self, leg: int) -> None:
@@ -154,7 +158,8 @@ class SecureIO:
 
     def _forget(self, leg: int) -> None:
         stream = self._legs.pop(leg, None)
-        self._shaking.pop(leg, None)
+        if self._shaking.pop(leg, None) is not None:
+            self.checked.forget(leg)
         if stream is not None and stream.row is not None:
             if self._rows.get(stream.row) is stream:
                 self._unbind(stream, stream.row)

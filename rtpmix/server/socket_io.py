@@ -19,6 +19,7 @@ from ..errors import CapacityError
 from ..mixer.boxes import Inbox, Outbox
 from .learning_sockets import Ear, disconnect, sender
 from .media_io import Address
+from .porch import Heard, Porches
 from .ports import PortPairs
 
 RECEIVE_BUFFER = 64 * 1024  # octets, of the kernel: about a second of packets, then it drops
@@ -42,6 +43,7 @@ class _Pair:
     mux: bool = False
     peer: tuple[Address | None, Address | None, bool] | None = (None, None, False)
     hosts: tuple[frozenset[str] | None, frozenset[str] | None] = (None, None)  # RTP's, RTCP's
+    checked: bool = False  # strangers' checks are heard
     heard: tuple[int, ...] = ()  # descriptors that epoll watches
     fresh: bool = True  # what has come until it is connected is anybody's
 
@@ -55,9 +57,7 @@ def raise_open_files() -> int:
 
 
 class SocketIO:
-    """Sockets of all legs of one host.
-
-    `reserve` may be called from another thread than the rest.
+    """Sockets of all legs of one host; `reserve` may be called from another thread than the rest.
 
     Parameters
     ----------
@@ -82,13 +82,14 @@ class SocketIO:
         self._sources: dict[int, Address] = {}
         self._refused: dict[int, int] = {}  # by row
         self._max_legs = (raise_open_files() - SPARE_FILES) // 2
+        self._porches = Porches(2 * self._max_legs)
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind a pair; see `MediaIO.reserve`."""
-        if len(self._legs) >= self._max_legs:
+        if 2 * len(self._legs) + len(self._porches) >= 2 * self._max_legs:
             limit = 2 * self._max_legs + SPARE_FILES
             raise CapacityError(
-                f"{limit} open files are allowed (RLIMIT_NOFILE) and each leg takes two",
+                f"{limit} open files are allowed (RLIMIT_NOFILE); a leg takes two, with ICE three",
                 limit=limit,
             )
         address = self._address_v6 if ipv6 else self._address
@@ -182,7 +183,7 @@ class SocketIO:
         pair.peer = peer
         pair.hosts = (None, None)
         pair.mux = rtcp_mux
-        pair.send = _connect(pair.rtp, remote)
+        pair.send = self._join(leg, pair, remote)
         if remote_rtcp is None and remote is not None and not rtcp_mux:
             remote_rtcp = (remote[0], min(remote[1] + 1, 65535))
         pair.send_rtcp = None if rtcp_mux else _connect(pair.rtcp, remote_rtcp)
@@ -222,11 +223,49 @@ class SocketIO:
         self._refused.clear()
         return refused
 
+    def expect_checks(self, leg: int, on: bool) -> None:
+        """Hear strangers' checks; see `LearningIO.expect_checks`."""
+        pair = self._legs.get(leg)
+        if pair is None or pair.checked is on:
+            return
+        pair.checked, pair.peer = on, None  # so that `connect` does its work
+        if not on:
+            self._porches.close(leg)
+            pair.fresh = True  # it may have been a porch itself
+
+    def _join(self, leg: int, pair: _Pair, remote: Address | None) -> Send | None:
+        """Connect RTP to the peer, and have a porch for others where their checks are expected."""
+        if not pair.checked:
+            return _connect(pair.rtp, remote)
+        if remote is None or pair.send is not None or self._porches.is_at(leg, pair.rtp):
+            pair.fresh = True  # it heard another peer, or anybody
+            with suppress(OSError):
+                disconnect(pair.rtp)  # so that the new path may have another address of ours
+        if remote is not None:
+            self._porches.open(leg, pair.rtp, beside=True)
+        send = _connect(pair.rtp, remote)
+        if send is None:  # of two sockets that hear everybody one would take the other's
+            self._porches.open(leg, pair.rtp, beside=False)
+        return send
+
+    def take_checks(self) -> list[Heard]:
+        """Return what may be checks; see `LearningIO.take_checks`."""
+        return self._porches.hear()
+
+    def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
+        """Send to somebody who is not the peer; see `LearningIO.answer_check`."""
+        self._porches.answer(leg, answer, to)
+
+    def take_strays(self) -> tuple[int, int]:
+        """Return what became of the rest; see `LearningIO.take_strays`."""
+        return self._porches.take_strays()
+
     def release(self, leg: int) -> None:
         """Close a leg's sockets; see `MediaIO.release`."""
         pair = self._legs.pop(leg, None)
         if pair is None:
             return
+        self._porches.close(leg)
         self._deafen(pair)
         if pair.row is not None and self._rows.get(pair.row) is pair:
             del self._rows[pair.row]
@@ -239,6 +278,7 @@ class SocketIO:
         """Close everything."""
         for leg in list(self._legs):
             self.release(leg)
+        self._porches.end()
         self._epoll.close()
 
     def _listen(self, pair: _Pair) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import CapacityError
 from ..mixer.boxes import DATAGRAM, Inbox, Outbox
+from ..rtp.stun import is_stun
 from .net import Address, VirtualNet, VirtualSocket
 
 _Arrival = tuple[bytes, Address]
@@ -24,6 +25,7 @@ class _Ports:
     remote: Address | None = None
     remote_rtcp: Address | None = None
     rtcp_mux: bool = False
+    checked: bool = False  # strangers' STUN is heard at the RTP port
     arrived: tuple[deque[_Arrival], deque[_Arrival]] = field(
         default_factory=lambda: (deque(), deque())
     )
@@ -71,6 +73,8 @@ class VirtualMediaIO:
         self._rows: dict[int, _Ports] = {}
         self._sources: dict[int, Address] = {}
         self._refused: dict[int, int] = {}  # by row
+        self._checks: deque[tuple[int, bytes, Address]] = deque()
+        self._strays = 0
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind an even RTP port and the odd RTCP port above it; CapacityError when none is left."""
@@ -134,6 +138,29 @@ class VirtualMediaIO:
         self._refused.clear()
         return refused
 
+    def expect_checks(self, leg: int, on: bool) -> None:
+        """Hear STUN from others than the peer, too; see `LearningIO.expect_checks`."""
+        ports = self._legs.get(leg)
+        if ports is not None:
+            ports.checked = on
+
+    def take_checks(self) -> list[tuple[int, bytes, Address]]:
+        """Return such datagrams; see `LearningIO.take_checks`."""
+        checks = list(self._checks)
+        self._checks.clear()
+        return checks
+
+    def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
+        """Send from a leg's RTP port; see `LearningIO.answer_check`."""
+        ports = self._legs.get(leg)
+        if ports is not None:
+            ports.rtp.send(answer, to)
+
+    def take_strays(self) -> tuple[int, int]:
+        """Return how many were no STUN; see `LearningIO.take_strays`."""
+        strays, self._strays = self._strays, 0
+        return strays, 0
+
     def release(self, leg: int) -> None:
         """Give the ports back; an unknown leg is no error."""
         ports = self._legs.pop(leg, None)
@@ -193,6 +220,9 @@ class VirtualMediaIO:
 
     def _hear(self, ports: _Ports, kind: int, data: bytes, source: Address) -> None:
         expected = ports.remote_rtcp if kind else ports.remote
+        if ports.checked and not kind and source != expected:
+            self._hear_stranger(ports, data, source)
+            return
         if not ports.live:
             return
         if ports.hosts[kind]:
@@ -206,3 +236,13 @@ class VirtualMediaIO:
             self.dropped += 1
             return
         ports.arrived[kind].append((data, source))
+
+    def _hear_stranger(self, ports: _Ports, data: bytes, source: Address) -> None:
+        """Keep what may be a check, as a porch of `rtpmix.server.porch` does."""
+        if not is_stun(data):
+            self._strays += 1
+        elif len(self._checks) >= _QUEUE:
+            self.dropped += 1
+        else:
+            leg = next(leg for leg, each in self._legs.items() if each is ports)
+            self._checks.append((leg, data, source))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import pytest
 
@@ -14,6 +15,7 @@ from rtpmix.sdp.fingerprint import DtlsSecured
 from rtpmix.sdp.ice import IceCredentials
 from rtpmix.sdp.negotiation import (
     Capabilities,
+    Direction,
     LocalMedia,
     Negotiated,
     accept_answer,
@@ -277,10 +279,15 @@ def web_offer(previous: Negotiated | None = None) -> str:
     return make_offer(CAPABILITIES, mine, previous).to_bytes().decode()
 
 
-def browser_answers(body: str, *, ice: bool, more: str = "a=rtcp-rsize\r\n") -> Negotiated:
+def browser_answers(
+    body: str, *, ice: bool, more: str = "a=rtcp-rsize\r\n", at: str = ""
+) -> Negotiated:
     said = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "q" * 22 + "\r\n" if ice else ""
     said += f"a=fingerprint:sha-256 {'CD:' * 31}CD\r\na=setup:active\r\na=rtcp-mux\r\na=mid:0\r\n"
     theirs = offer("UDP/TLS/RTP/SAVPF", more=said + more)
+    if at:
+        theirs, changed = re.subn(rb"c=IN IP4 \S+", f"c=IN IP4 {at}".encode(), theirs)
+        assert changed
     return accept_answer(parse_sdp(body.encode()), parse_sdp(theirs), CAPABILITIES)
 
 
@@ -309,6 +316,17 @@ def test_a_peer_without_ice_is_not_waited_for() -> None:
     assert isinstance(agreed.secured, DtlsSecured)
     assert agreed.secured.ice is None
     assert "ice-" not in web_offer(agreed)
+
+
+@pytest.mark.parametrize("at", ["0.0.0.0", "8a7c0f4e-5d6b-4a3c-9e21.local"])
+def test_a_browser_that_names_no_address_is_not_on_hold(at: str) -> None:
+    """RFC 8829 section 5.2.1: its checks say where it is. Without ICE 0.0.0.0 is hold."""
+    found = browser_answers(web_offer(), ice=True, at=at)
+    assert found.remote is None
+    assert found.direction is Direction.SENDRECV
+    held = browser_answers(web_offer(), ice=False, at="0.0.0.0")
+    assert held.direction is Direction.RECVONLY
+    assert found.rtcp_mux
 
 
 def test_a_browser_may_not_answer_in_the_clear() -> None:

@@ -151,7 +151,7 @@ def test_checks_are_answered_where_the_leg_went() -> None:
     call = Call()
     call.beats(10)
     call.move()
-    call.stream.remote = ("192.0.2.7", 4000)
+    call.stream.path.signalled = ("192.0.2.7", 4000)
     asked = check()
     call.stream.check(asked)
     (answer,) = call.stream.beat()
