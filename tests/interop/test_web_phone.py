@@ -127,6 +127,48 @@ async def test_a_page_with_jssip_is_a_leg_like_any_other(
         raise AssertionError(legs.get_nowait())
 
 
+async def test_a_page_behind_nat_is_found_by_its_checks(
+    server: rtpmix.Server, site: Site, address: str, tmp_path: Path
+) -> None:
+    """RFC 8445 section 7.3.2. Its SDP names an address that nothing comes from, on hold as well."""
+    bob = TonePhone("bob", host=address, frequency=BOB)
+
+    @server.on_invite
+    async def connect(call: rtpmix.IncomingCall) -> None:
+        far = await server.invite(bob.uri)
+        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
+        await server.bridge(near, far)
+        await near.closed()
+
+    events, latched = server.events(), server.events()
+    opened = open_phone(site, server, tmp_path, user="alice", voice=ALICE, behind="10.255.77.3")
+    async with asyncio.timeout(120), bob, opened as alice:
+        alice.do("start")
+        await alice.tells("registered")
+        alice.do("call", target="sip:bob@pbx.example")
+        await alice.tells("confirmed")
+        await comes_to_hear(bob, ALICE)
+        await site.comes_to_hear(BOB, among=TONES)
+        async for event in latched:
+            if isinstance(event, rtpmix.LegMediaLatched):
+                break
+        assert event.remote[0] == address
+        assert event.signalled is not None
+        assert event.signalled[0] == "10.255.77.3"
+        alice.do("hold")
+        assert await held(events)
+        await comes_to_hear(bob)
+        alice.do("unhold")
+        assert not await held(events)
+        await comes_to_hear(bob, ALICE)
+        await site.comes_to_hear(BOB, among=TONES)
+        alice.do("hangup")
+        await alice.tells("ended", originator="local")
+    counts = server.snapshot()["media"]["checks"]
+    assert counts["moved"] >= 1
+    assert (counts["refused"], counts["replayed"]) == (0, 0)
+
+
 async def status_of_a_handshake(server: rtpmix.Server, origin: str) -> int:
     """Return what a WebSocket handshake with this Origin gets: a page is not told."""
     where = server_address(server, "wss")

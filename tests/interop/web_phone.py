@@ -85,13 +85,18 @@ async def open_phone(
     *,
     user: str,
     voice: float,
+    behind: str = "",
 ) -> AsyncIterator[WebPhone]:
-    """Open the page for a user, who says a tone of `voice` hertz."""
+    """Open the page for a user, who says a tone of `voice` hertz.
+
+    `behind`: the one address that JsSIP's descriptions name, as if a NAT were before it.
+    """
     facts = {
         "url": f"wss://{server_address(server, 'wss')}",
         "user": user,
         "password": PASSWORD,
         "domain": REALM,
+        "behind": behind,
     }
     url = f"{site.origin}/?{urlencode(facts)}"
     async with browsing(find_peer("chromium"), url, folder, voice=voice):

@@ -32,6 +32,13 @@ phone.on("newRTCSession", (call) => {
       event, originator: originator || "", cause: cause || "",
     }));
   }
+  if (wanted.get("behind")) {  // a NAT: the description names an address of its network alone
+    session.on("sdp", (said) => {
+      if (said.originator !== "local") return;
+      said.sdp = said.sdp.replace(/(c=IN IP4 )\S+/g, `$1${wanted.get("behind")}`)
+        .replace(/(a=candidate:\S+ \d udp \d+ )\S+/gi, `$1${wanted.get("behind")}`);
+    });
+  }
   session.on("newDTMF", ({ originator, dtmf }) => tell({
     event: "digit", originator, digit: dtmf.tone,
   }));
