@@ -38,6 +38,7 @@ MOST_STAYS = 6  # that count: 16 s
 MOVE_FRAMES = 8  # moves are done together: each makes the lists of what is mixed and sent anew
 CROWDED = 1.25  # times the average number of legs: such a phase takes no more
 SPARE = 12  # legs that a phase may have beyond that
+ALWAYS = 200  # legs that a phase may have in any case: a beat with so many is half filled
 
 
 class Placing:
@@ -95,6 +96,8 @@ class Placing:
             for number, (to, shift) in moves.items():
                 self._move(number, to, shift, beat)
             moves.clear()
+        if self._playout.grown:
+            self._look_soon(beat)
         turn = self._turn
         for _ in range(min(len(turn), 1 + len(turn) // self._look_beats)):
             number = turn.popleft()
@@ -109,6 +112,16 @@ class Placing:
                 self._look(bridge, beat)
             elif beat >= self._rests[number]:
                 self._look(bridge, beat)
+
+    def _look_soon(self, beat: int) -> None:
+        """Look at the bridges of legs that wait longer now: elsewhere they may not have to."""
+        for row in set(self._playout.grown):
+            bridge = self._board.bridge_of.get(int(self._rows.seat[row]))
+            if bridge is not None and bridge.number in self._stays:
+                self._stays[bridge.number] = 0
+                soon = beat + self._playout.beats(FIRST_LOOK_MS)
+                self._rests[bridge.number] = min(self._rests[bridge.number], soon)
+        self._playout.grown.clear()
 
     def _look(self, bridge: Bridge, beat: int) -> None:
         """Decide whether a bridge should move."""
@@ -208,7 +221,7 @@ class Placing:
         """Return what the legs wait for each phase, in beats."""
         waits = (np.arange(self.phases)[:, None] - needed) % self.phases
         costs: Numbers = waits.sum(axis=1) + waits.max(axis=1)
-        most = (sum(self._load) + legs) * CROWDED / self.phases + SPARE
+        most = max((sum(self._load) + legs) * CROWDED / self.phases + SPARE, ALWAYS)
         for phase, load in enumerate(self._load):
             if phase != present and load + legs > max(most, legs):
                 costs[phase] = NEVER

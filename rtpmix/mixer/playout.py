@@ -54,6 +54,8 @@ class Playout:
         one: its delay must not be reckoned from the beat that is only now being made up for.
     wide
         Legs whose codec is not G.711.
+    grown
+        Rows whose delay has grown since `placing` looked.
     cutting
         Whether any row may have delay to lose, or samples that wait.
     blind_until
@@ -67,6 +69,7 @@ class Playout:
         self.beat_samples = FRAME // phases
         self.behind = 0
         self.cutting = False  # whether any row has delay to lose
+        self.grown: list[int] = []  # rows whose delay grew, since somebody looked
         self.blind_until = 0
         self._grace = int(phases > 2)  # arrival is known to a beat; one of 20 ms is no grace
         self._events_beats = self.beats(EVENTS_MS)
@@ -209,6 +212,7 @@ class Playout:
         rows.played_slot[at] = slots[grows] - 1
         rows.late_since[at] = NEVER
         rows.to_cut[at] = 0
+        self.grown += at.tolist()
         return grows
 
     def start(self, index: Numbers) -> Numbers:
@@ -363,6 +367,7 @@ class Playout:
         frames = np.clip(-(-short // self.phases), 0, MAX_REGAIN)
         rows.origin[at] += frames * self.phases
         rows.stretched[at] += frames
+        self.grown += at.tolist()
 
     def cut_in_silence(self, row: int, slot: int, beat: int) -> None:
         """Cut delay between two talk spurts, where it can't be heard.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rtpmix.mixer import g711
+from rtpmix.mixer import g711, placing
 from rtpmix.mixer.commands import BridgeMoved
 
 PHASES = 4  # a beat is 5 ms
@@ -137,8 +137,11 @@ def test_legs_that_have_no_say_move_nothing(make_rig) -> None:
     assert sent[0] == sent[1] == sent[2]
 
 
-def test_a_phase_does_not_fill_up_beyond_its_share(make_rig) -> None:
-    """Everybody's packets come at once: the bridges are spread all the same."""
+def test_a_phase_does_not_fill_up_beyond_its_share(
+    make_rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody's packets come at once: the bridges are spread all the same, if they are many."""
+    monkeypatch.setattr(placing, "ALWAYS", 20)
     rig = make_rig(phases=PHASES, capacity=256)
     places = dict.fromkeys(range(1, 161), 1)
     said = {leg: words(1, 300) for leg in places}
@@ -175,6 +178,22 @@ def test_a_change_under_way_goes_on_at_the_new_phase(make_rig) -> None:
     last = rig.engine._board.bridges[1]
     assert last.gains[0, 1] == level
     assert last.settled
+
+
+def test_a_bridge_that_was_left_alone_for_long_is_looked_at_when_a_leg_has_to_wait(
+    make_rig,
+) -> None:
+    """A phone's packets come later from now on: its frame of delay is gone within three seconds."""
+    rig = make_rig(phases=PHASES)
+    said = {leg: words(leg, 1950) for leg in (1, 2)}
+    for leg in said:
+        rig.open(leg)
+    rig.bridge(1, list(said))
+    talk(rig, {1: 2, 2: 2}, said, range(1800))
+    before = len(rig.told(BridgeMoved))
+    talk(rig, {1: 2, 2: 3}, said, range(1800, 1950))
+    assert len(rig.told(BridgeMoved)) == before + 1
+    assert [rig.engine.leg_stats(leg).delay_ms for leg in said] == [5.0, 0.0]
 
 
 def test_packets_that_come_about_when_a_beat_begins_cost_no_whole_frame(make_rig) -> None:
