@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .checked_paths import CheckCounts, CheckedPath
-from .media_io import Address, LearningIO
+from .media_io import Address, CheckingIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class CheckedLegs:
         Hears strangers' checks, and sends the answers.
     """
 
-    def __init__(self, network: LearningIO) -> None:
+    def __init__(self, network: CheckingIO) -> None:
         self.counts = CheckCounts()
         self._network = network
         self._paths: dict[int, CheckedPath] = {}

@@ -56,7 +56,26 @@ class MediaIO(Protocol):
         """Send everything in the outbox; return the rows whose send failed."""
 
 
-class LearningIO(MediaIO, Protocol):
+class CheckingIO(MediaIO, Protocol):
+    """A network that hears the checks of others than a leg's peer: see `checked_paths`."""
+
+    def expect_checks(self, leg: int, on: bool) -> None:
+        """Hear STUN at a leg's RTP port from others than its peer, too; `connect` has to follow."""
+
+    def take_checks(self) -> list[tuple[int, bytes, Address]]:
+        """Return such datagrams: leg, datagram, whence. A flood costs a bounded number of reads."""
+
+    def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
+        """Send from a leg's RTP port to somebody who is not its peer."""
+
+    def take_strays(self) -> tuple[int, int]:
+        """Return, of the time since the last time, what expecting checks did not lead to.
+
+        How many datagrams came so and were no STUN; how many legs could not expect any.
+        """
+
+
+class LearningIO(CheckingIO, Protocol):
     """A network that can hear a leg from more than one source, for those behind NAT."""
 
     @property
@@ -86,18 +105,3 @@ class LearningIO(MediaIO, Protocol):
 
     def take_refused(self) -> list[tuple[int, int]]:
         """Return (row, datagrams) that came from other hosts to legs that learn."""
-
-    def expect_checks(self, leg: int, on: bool) -> None:
-        """Hear STUN at a leg's RTP port from others than its peer, too; `connect` has to follow."""
-
-    def take_checks(self) -> list[tuple[int, bytes, Address]]:
-        """Return such datagrams: leg, datagram, whence. A flood costs a bounded number of reads."""
-
-    def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
-        """Send from a leg's RTP port to somebody who is not its peer."""
-
-    def take_strays(self) -> tuple[int, int]:
-        """Return, of the time since the last time, what expecting checks did not lead to.
-
-        How many datagrams came so and were no STUN; how many legs could not expect any.
-        """

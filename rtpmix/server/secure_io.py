@@ -23,7 +23,7 @@ from ..rtp.stun import is_stun
 from .checked_legs import CheckedLegs
 from .dtls import DtlsTerms, is_dtls
 from .dtls_stream import DtlsPosition, DtlsStream
-from .media_io import Address, LearningIO
+from .media_io import Address, CheckingIO
 from .secure_plan import HeardHeaders, SecurePlan, Stream
 from .srtp_stream import SecureCounts, SrtpStream
 
@@ -41,7 +41,7 @@ class SecureIO:
         The network.
     """
 
-    def __init__(self, io: LearningIO) -> None:
+    def __init__(self, io: CheckingIO) -> None:
         self.counts = SecureCounts()
         self.checked = CheckedLegs(io)
         self._io = io

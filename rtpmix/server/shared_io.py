@@ -199,20 +199,20 @@ class SharedIO:
         return self._plain.take_refused()
 
     def expect_checks(self, leg: int, on: bool) -> None:
-        """See `LearningIO.expect_checks`; a leg on a shared port expects none."""
+        """See `CheckingIO.expect_checks`; a leg on a shared port expects none."""
         if leg not in self._legs:
             self._plain.expect_checks(leg, on)
 
     def take_checks(self) -> list[tuple[int, bytes, Address]]:
-        """See `LearningIO.take_checks`."""
+        """See `CheckingIO.take_checks`."""
         return self._plain.take_checks()
 
     def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
-        """See `LearningIO.answer_check`."""
+        """See `CheckingIO.answer_check`."""
         self._plain.answer_check(leg, answer, to)
 
     def take_strays(self) -> tuple[int, int]:
-        """See `LearningIO.take_strays`."""
+        """See `CheckingIO.take_strays`."""
         return self._plain.take_strays()
 
     def release(self, leg: int) -> None:

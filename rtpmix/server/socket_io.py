@@ -224,7 +224,7 @@ class SocketIO:
         return refused
 
     def expect_checks(self, leg: int, on: bool) -> None:
-        """Hear strangers' checks; see `LearningIO.expect_checks`."""
+        """Hear strangers' checks; see `CheckingIO.expect_checks`."""
         pair = self._legs.get(leg)
         if pair is None or pair.checked is on:
             return
@@ -249,15 +249,15 @@ class SocketIO:
         return send
 
     def take_checks(self) -> list[Heard]:
-        """Return what may be checks; see `LearningIO.take_checks`."""
+        """Return what may be checks; see `CheckingIO.take_checks`."""
         return self._porches.hear()
 
     def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
-        """Send to somebody who is not the peer; see `LearningIO.answer_check`."""
+        """Send to somebody who is not the peer; see `CheckingIO.answer_check`."""
         self._porches.answer(leg, answer, to)
 
     def take_strays(self) -> tuple[int, int]:
-        """Return what became of the rest; see `LearningIO.take_strays`."""
+        """Return what became of the rest; see `CheckingIO.take_strays`."""
         return self._porches.take_strays()
 
     def release(self, leg: int) -> None:

@@ -139,25 +139,25 @@ class VirtualMediaIO:
         return refused
 
     def expect_checks(self, leg: int, on: bool) -> None:
-        """Hear STUN from others than the peer, too; see `LearningIO.expect_checks`."""
+        """Hear STUN from others than the peer, too; see `CheckingIO.expect_checks`."""
         ports = self._legs.get(leg)
         if ports is not None:
             ports.checked = on
 
     def take_checks(self) -> list[tuple[int, bytes, Address]]:
-        """Return such datagrams; see `LearningIO.take_checks`."""
+        """Return such datagrams; see `CheckingIO.take_checks`."""
         checks = list(self._checks)
         self._checks.clear()
         return checks
 
     def answer_check(self, leg: int, answer: bytes, to: Address) -> None:
-        """Send from a leg's RTP port; see `LearningIO.answer_check`."""
+        """Send from a leg's RTP port; see `CheckingIO.answer_check`."""
         ports = self._legs.get(leg)
         if ports is not None:
             ports.rtp.send(answer, to)
 
     def take_strays(self) -> tuple[int, int]:
-        """Return how many were no STUN; see `LearningIO.take_strays`."""
+        """Return how many were no STUN; see `CheckingIO.take_strays`."""
         strays, self._strays = self._strays, 0
         return strays, 0
 

@@ -43,6 +43,15 @@ class Wire:
     ) -> None:
         self.calls.append(("connect", leg))
 
+    def expect_checks(self, leg: int, on: bool) -> None:
+        return
+
+    def take_checks(self) -> list[tuple[int, bytes, Address]]:
+        return []
+
+    def take_strays(self) -> tuple[int, int]:
+        return 0, 0
+
     def release(self, leg: int) -> None:
         self.calls.append(("release", leg))
 
