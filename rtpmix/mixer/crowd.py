@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .gains import Exact
+from .gains import Exact, product
 from .rows import Numbers
 
 WORTH_IT = 24  # seats from which on this is the shorter way
@@ -51,7 +51,7 @@ class Crowd:
         np.multiply(talk, self.own[:, None], out=heard)
         heard += self.common @ talk
         if self.others.size:
-            heard[self.others] = self.gains @ talk
+            heard[self.others] = product(self.gains, talk)
 
 
 def crowd_of(gains: Exact) -> Crowd | None:

@@ -16,6 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.resample import MOST_PRODUCTS
+
 UNITY = 32768  # Q15: 1.0
 MAX_SEATS = 256  # of one bridge
 # What the gains of one listener may sum to: with samples up to 2**15 and a ramp coefficient up to
@@ -103,14 +105,39 @@ def mix(spoken: Exact, gains: Exact) -> Exact:
     (..., listeners, samples) float64 ndarray
         Exact integers, 32768 times the sample.
     """
-    heard: Exact = np.matmul(gains, spoken)
-    return heard
+    return product(gains, spoken)
+
+
+def product(left: Exact, right: Exact, out: Exact | None = None) -> Exact:
+    """Return ``left @ right``, a part at a time where BLAS would take threads of its own for it.
+
+    A tick would wait for those: on a busy machine for 15 ms instead of 0.2, with 150 seats.
+
+    Parameters
+    ----------
+    left : (..., n, k) float64 ndarray
+    right : (..., k, m) float64 ndarray
+    out : (..., n, m) float64 ndarray or None
+        Where to write it.
+    """
+    rows, (inner, columns) = left.shape[-2], right.shape[-2:]
+    if out is None:
+        stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        out = np.empty((*stack, rows, columns))
+    if rows * inner * columns <= MOST_PRODUCTS:
+        np.matmul(left, right, out=out)
+        return out
+    at_once = max(1, MOST_PRODUCTS // (inner * columns))
+    for first in range(0, rows, at_once):
+        part = slice(first, first + at_once)
+        np.matmul(left[..., part, :], right, out=out[..., part, :])
+    return out
 
 
 def mix_ramp(spoken: Exact, gains: Exact, targets: Exact, coefficients: Exact) -> Exact:
     """Like `mix`, moving every gain from ``gains`` to ``targets`` along ``coefficients``."""
-    heard = gains @ spoken
-    change = (targets - gains) @ spoken
+    heard = product(gains, spoken)
+    change = product(targets - gains, spoken)
     # At most 2**53, exact; the scaling is by a power of two, exact too.
     ramped: Exact = (heard * UNITY + coefficients * change) / UNITY
     return ramped

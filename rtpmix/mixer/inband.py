@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .gains import product
 from .layout import Layout
 from .rows import FRAME
 
@@ -131,7 +132,7 @@ def digits_in(frames: NDArray[np.int16]) -> list[tuple[str, bool]]:
         At 8000 Hz.
     """
     samples = frames.astype(np.float64)
-    sums = np.floor(samples @ _TABLE / (1 << _SHIFT))
+    sums = np.floor(product(samples, _TABLE) / (1 << _SHIFT))
     power = sums[:, :8] ** 2 + sums[:, 8:] ** 2
     energy = (samples**2).sum(axis=1) * (FRAME // 2)  # in the measure of power
     places = np.arange(len(frames))

@@ -17,7 +17,7 @@ from ..audio.codecs import BY_NUMBER, NARROW_HZ
 from .bridge import Bridge
 from .crowd import Crowd, crowd_of
 from .g711 import PCMA
-from .gains import Exact, coefficients_of_frame, mix_ramp
+from .gains import Exact, coefficients_of_frame, mix_ramp, product
 from .rows import FRAME, Kind, Numbers, Rows
 
 _LEG, _SOURCE, _TAP = int(Kind.LEG), int(Kind.SOURCE), int(Kind.TAP)  # numpy is slow with enums
@@ -111,7 +111,7 @@ class Layout:
                 continue
             shape = (-1, group.size, FRAME)
             part = talk[group.start : group.stop].reshape(shape)
-            np.matmul(group.gains, part, out=heard[group.start : group.stop].reshape(shape))
+            product(group.gains, part, heard[group.start : group.stop].reshape(shape))
         for bridge, start in self.ramping:
             ramp = bridge.ramp
             if ramp is not None:

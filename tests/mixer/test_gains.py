@@ -2,10 +2,12 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
+from rtpmix.audio.resample import MOST_PRODUCTS
 from rtpmix.mixer.gains import (
     MAX_RAMP_MS,
     MAX_SEATS,
@@ -14,6 +16,7 @@ from rtpmix.mixer.gains import (
     gains_within,
     mix,
     mix_ramp,
+    product,
     ramp_coefficients,
     ramps_exactly,
     refusal,
@@ -179,3 +182,26 @@ def test_change_of_too_many_seats_at_once_does_not_ramp() -> None:
     assert ramps_exactly(old, row)
     assert not ramps_exactly(old, new)
     assert math.isclose(float(np.maximum(old, new).sum()), 512 * UNITY)
+
+
+@pytest.mark.parametrize(("seats", "samples"), [(3, 160), (80, 160), (200, 160), (256, 960)])
+def test_a_large_product_is_made_in_parts_that_blas_needs_no_threads_for(
+    monkeypatch: pytest.MonkeyPatch, seats: int, samples: int
+) -> None:
+    source = np.random.default_rng(seats)
+    left = source.integers(0, UNITY + 1, (seats, seats)).astype(np.float64)
+    right = source.integers(-32768, 32768, (seats, samples)).astype(np.float64)
+    whole = left.astype(np.int64) @ right.astype(np.int64)
+    sizes: list[int] = []
+    matmul = np.matmul
+
+    def measured(one: np.ndarray, other: np.ndarray, **options: Any) -> np.ndarray:
+        sizes.append(one.shape[-2] * one.shape[-1] * other.shape[-1])
+        return matmul(one, other, **options)
+
+    monkeypatch.setattr(np, "matmul", measured)
+    assert (product(left, right) == whole).all()
+    assert (mix_ramp(right, left, left, np.full(samples, 7.0)) == whole).all()
+    stacked = product(left[None], np.stack([right, -right]))
+    assert (stacked == np.stack([whole, -whole])).all()
+    assert max(sizes) <= MOST_PRODUCTS
