@@ -108,7 +108,7 @@ async def check_all(server: rtpmix.Server, phones: dict[str, Phone]) -> None:
     for leg in legs.values():
         stats = leg.stats()
         assert stats.dropped == 0
-        assert stats.received > 100
+        assert stats.received >= 50  # a second of packets: so long was listened at the least
 
 
 @pytest.mark.parametrize("pjsip", [False, True], ids=["baresip", "PJSIP"])
