@@ -28,7 +28,7 @@ Address = tuple[str, int]
 
 PROOFS_PER_S = 50.0  # HMACs for strangers: of a peer that tries all its interfaces, a second's
 MOVE_S = 1.0  # between two moves: a peer that nominates several paths at once settles meanwhile
-REMEMBERED = 256  # nominations: browsers repeat theirs every 2.5 s, so ten minutes
+REMEMBERED = 256  # nominations: browsers repeat theirs every second or two, so some minutes
 
 
 @dataclass(slots=True)
