@@ -109,7 +109,7 @@ def test_an_old_nomination_from_another_address_is_refused(first: Address) -> No
 
 
 def test_a_copy_that_is_faster_than_the_check_itself_is_undone_by_the_next_one() -> None:
-    """No lite agent can tell them apart; browsers nominate again every 2.5 s."""
+    """No lite agent can tell them apart; browsers nominate again every second or two."""
     story, raced = Story(), check(nominates=True)
     story.says(SEEN, 0.0)
     story.says(THIEF, 10.0, raced)
