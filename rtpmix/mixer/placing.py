@@ -90,6 +90,7 @@ class Placing:
         """Do the moves that are due after this beat, and look at whose turn it is."""
         self._beat = beat + 1
         if self.phases == 1:
+            self._playout.grown.clear()
             return
         moves = self._moves[phase]
         if moves and beat // self.phases % MOVE_FRAMES == 0:
@@ -116,8 +117,11 @@ class Placing:
     def _look_soon(self, beat: int) -> None:
         """Look at the bridges of legs that wait longer now: elsewhere they may not have to."""
         for row in set(self._playout.grown):
-            bridge = self._board.bridge_of.get(int(self._rows.seat[row]))
-            if bridge is not None and bridge.number in self._stays:
+            seat = int(self._rows.seat[row])
+            bridge = self._board.bridge_of.get(seat)
+            if bridge is None or seat in bridge.untimed:
+                continue  # who has no say must not show in when the others are looked at, either
+            if bridge.number in self._stays:
                 self._stays[bridge.number] = 0
                 soon = beat + self._playout.beats(FIRST_LOOK_MS)
                 self._rests[bridge.number] = min(self._rests[bridge.number], soon)

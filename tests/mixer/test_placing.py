@@ -196,6 +196,38 @@ def test_a_bridge_that_was_left_alone_for_long_is_looked_at_when_a_leg_has_to_wa
     assert [rig.engine.leg_stats(leg).delay_ms for leg in said] == [5.0, 0.0]
 
 
+def test_who_has_no_say_does_not_change_when_a_bridge_is_looked_at(make_rig) -> None:
+    """A supervisor's packets come late just when the bridge would gain by a move."""
+    moved = []
+    for supervised in (False, True):
+        rig = make_rig(phases=PHASES)
+        legs = (1, 2, 3) if supervised else (1, 2)
+        said = {leg: words(leg, 2700) for leg in legs}
+        for leg in legs:
+            rig.open(leg)
+        gains = 32768 * (1 - np.eye(len(legs), dtype=int))
+        gains[:2, 2:] = 0
+        rig.bridge(1, legs, gains, untimed=frozenset(legs[2:]))
+        talk(rig, dict.fromkeys(legs, 2), said, range(1800))
+        talk(rig, dict.fromkeys((1, 2), 0) | dict.fromkeys(legs[2:], 3), said, range(1800, 2700))
+        moved.append([(event.at, event.last) for event in rig.told(BridgeMoved)])
+    assert moved[0] == moved[1]
+    assert moved[0][-1][0] > 1800 * 160
+
+
+@pytest.mark.parametrize("phases", [1, PHASES])
+def test_legs_that_have_to_wait_are_not_remembered_for_ever(make_rig, phases: int) -> None:
+    rig = make_rig(phases=phases)
+    said = {1: words(1, 400)}
+    rig.open(1)
+    for frame in range(400):
+        for _ in range({5: 0, 6: 2}.get(frame % 20, 1)):  # now and then a packet comes late
+            rig.say(1, said[1][frame])
+        rig.beat(phases)
+    assert rig.engine.rows.stretched.sum() > 0
+    assert rig.engine._playout.grown == []
+
+
 def test_packets_that_come_about_when_a_beat_begins_cost_no_whole_frame(make_rig) -> None:
     """Now in this beat, now in the next: the tick goes by the next, and nobody waits for 20 ms."""
     rig = make_rig(phases=PHASES)
