@@ -22,6 +22,7 @@ from rtpmix.mixer.commands import (
 )
 from rtpmix.mixer.engine import Engine
 from rtpmix.recorder import Recipients
+from rtpmix.recorder.reader import read_facts
 from rtpmix.replay import ReplayReport, replay
 from rtpmix.rtp.packet import RtpPacket
 from rtpmix.server.recording_writer import InlineRecordingWriter
@@ -351,6 +352,24 @@ def test_a_matrix_told_late_does_not_undo_the_one_in_force(tmp_path: Path) -> No
     report = call.finish()
     assert report.is_consistent, report.lines
     assert report.equal >= 3 * 26
+    assert report.equal + report.unsettled == 3 * 30
+
+
+def test_a_matrix_in_the_tick_in_which_the_recording_begins_follows_the_one_in_force(
+    tmp_path: Path,
+) -> None:
+    """The agent joins just then: what is told after the matrix in force is newer, at one sample."""
+    call = Call(tmp_path / "a", 11)
+    first = call.set("monitor")
+    call.run(10)
+    call.tell_and_record(first)
+    call.set("barge")
+    call.run(30)
+    report = call.finish()
+    told = [fact for fact in read_facts(tmp_path / "a", KEYS) if fact["event"] == "matrix"]
+    assert [fact["sample"] for fact in told] == [0, 0]
+    assert report.is_consistent, report.lines
+    assert report.equal >= 3 * 27
     assert report.equal + report.unsettled == 3 * 30
 
 
