@@ -339,8 +339,6 @@ def _in_order(facts: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[r
         elif fact["event"] == "matrix" and waiting:
             waiting -= 1
             unsettled[-1] = range(begun, max(settled, unsettled[-1].stop))
-            if sample <= begun:
-                continue  # it was in before the one that was told
         elif fact["event"] == "matrix" and sample == begun and unsettled:
             # Newer than what was in force, and in at the same tick: from what was there before.
             unsettled[-1] = range(begun, max(settled, unsettled[-1].stop))
