@@ -66,7 +66,6 @@ LONG_MODULES = {  # past the aim, each with the reason why it is one subject
     "rtpmix/server/leg.py": "the handle of a call, with a method for each thing one does to it",
     "rtpmix/server/server.py": "the front door, mostly what each argument of it means",
     "rtpmix/server/switchboard.py": "everything that lives in a server, and who is told what",
-    "rtpmix/testing/phone.py": "one telephone, with a method for each thing one does to it",
 }
 
 
