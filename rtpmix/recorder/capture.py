@@ -4,8 +4,7 @@ Synchronous and without a clock: the caller says what time it is and calls `tick
 disk refuses never raises out of here once the capture exists: it becomes a gap that is counted,
 written into the capture as soon as the disk takes bytes again, and told at once.
 
-The order that crash safety rests on: keys on disk, then the manifest that names the tracks, then
-the segment file, and only then the first packet.
+Here is who is recorded and what of them; `SegmentSeries` is what of it is on disk, in which order.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ..errors import RecordingError
 from .batch import HEARD, SPOKEN, AudioBatch
 from .clock import CaptureClock
 from .durable import make_own_directory
-from .facts import FactQueue, encode_facts
+from .facts import FactQueue
 from .gaps import DISK, GapLog
 from .keys import Recipients
 from .legs import FRAME_SAMPLES, RecordedLeg
@@ -28,9 +27,9 @@ from .manifest import Manifest
 from .policy import CapturePolicy
 from .registry import Registry, ssrc_maker
 from .runs import LegRun, facts_of
-from .segment import SegmentEntry, SegmentFile, segment_name
+from .segment_series import SegmentSeries
 from .summary import CaptureSummary
-from .track import CLOCK_HZ, L16, PAYLOAD_TYPES, Kind, Track, TrackWriter
+from .track import CLOCK_HZ, L16, PAYLOAD_TYPES, Kind
 from .vault import KeyVault
 
 
@@ -73,21 +72,11 @@ class Capture:
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.directory, self.gaps = directory, GapLog(tell)
-        self.problem: str | None = None  # what the disk last said
         self._policy = CapturePolicy() if policy is None else policy
-        self._wall_clock = wall_clock
         self._recipients = recipients
-        self._end = 0  # first sample after the last frame
         self._legs: dict[int, RecordedLeg] = {}
+        self._joined = False  # a leg has, whose keys are not on disk yet
         self._facts = FactQueue()
-        self._packets = 0  # of segments that are closed
-        self._segment: SegmentFile | None = None
-        self._number = 1
-        self._ended = False  # the segment in force has its BYEs and waits for the disk
-        self._ready = self._joined = False  # keys and file are there; a leg needs them
-        self._flush_due = self._sync_due = self._retry_due = 0.0  # seconds
-        self._next_report = 0  # sample
-        self._all_writers: list[TrackWriter] = []
         new_ssrc = ssrc_maker(entropy)
         self._manifest = Manifest(
             conversation_id=conversation_id,
@@ -97,8 +86,9 @@ class Capture:
             overflow_csrc=new_ssrc(),
             metadata=dict(metadata),
             policies=self._policy.to_json(),
+            gaps=self.gaps.closed,
         )
-        self._vault = KeyVault(
+        vault = KeyVault(
             directory,
             capture_id=self._manifest.capture_id,
             suite=self._policy.suite,
@@ -107,9 +97,34 @@ class Capture:
         )
         self._clock = CaptureClock(self._manifest, wall_clock)
         self._registry = Registry(self._manifest, new_ssrc, self._facts.put)
-        self._events = self._registry.add_track("events", Kind.EVENTS)
-        self._events_writer: TrackWriter | None = None
+        self._series = SegmentSeries(
+            directory,
+            self._manifest,
+            vault,
+            self._policy,
+            legs=self._legs,
+            events=self._registry.add_track("events", Kind.EVENTS),
+            facts=self._facts,
+            clock=self._clock,
+            wall_clock=wall_clock,
+        )
         self._create()
+
+    def _create(self) -> None:
+        path = self.directory
+        try:
+            if not make_own_directory(path):
+                raise RecordingError(
+                    f"{path} is not empty: a capture needs a directory of its own", path=path
+                )
+            self._series.prepare()
+        except OSError as exc:
+            raise RecordingError(f"can't record to {path}: {exc.strerror}", path=path) from exc
+
+    @property
+    def problem(self) -> str | None:
+        """What the disk last said, or why the capture is not sealed; None: nothing yet."""
+        return self._series.problem
 
     # ------------------------------------------------------------------ what is recorded
 
@@ -128,7 +143,7 @@ class Capture:
         at = self._clock.place(sample)
         unique, spoken, heard = self._registry.add_leg(leg, name, role, codec)
         self._legs[leg] = RecordedLeg(unique, spoken, heard)
-        self._ready, self._joined = False, True
+        self._series.is_ready, self._joined = False, True
         named = {"leg": unique, "role": role, "seat": leg}
         self._facts.put({"event": "leg_added", "sample": at, **named})
         return unique
@@ -142,7 +157,7 @@ class Capture:
         for fact in recorded.finish():
             self._facts.put(fact)
         self._facts.put({"event": "leg_removed", "sample": at, "leg": recorded.name, "seat": leg})
-        self._report([recorded.spoken_writer, recorded.heard_writer], bye=True)
+        self._series.report(recorded.writers, bye=True)
 
     def event(self, sample: int, fact: Mapping[str, Any]) -> None:
         """Write a fact at a sample of the media host's clock."""
@@ -183,27 +198,27 @@ class Capture:
         if self._joined:
             self.get_ready()  # not in add_leg: legs that join together wait for the disk once
         at = self._clock.place(sample)
-        segment, speaker, hearer = self._segment, recorded.spoken_writer, recorded.heard_writer
-        if segment is None or speaker is None or hearer is None or self._is_blocked(segment):
+        speaker, hearer, series = recorded.spoken_writer, recorded.heard_writer, self._series
+        if speaker is None or hearer is None or not series.takes_records():
             self.gaps.lose(DISK, at, at + FRAME_SAMPLES, 1)
             return
         if self.gaps.is_open:
             self._close_gap()
         moment = self._clock.moment(at)
-        self._end = max(self._end, at + FRAME_SAMPLES)
-        segment.append(speaker.audio(spoken, moment, L16, FRAME_SAMPLES), at)
+        self._reach(at + FRAME_SAMPLES)
+        series.append(speaker.audio(spoken, moment, L16, FRAME_SAMPLES), at)
         fact = recorded.mark_spoken(at, present)
         if fact is not None:
             self._facts.put(fact)
         if heard is not None:
             csrcs = self._registry.csrcs(contributors, at)
             kind = PAYLOAD_TYPES[law]
-            segment.append(hearer.audio(heard, moment, kind, FRAME_SAMPLES, csrcs), at)
+            series.append(hearer.audio(heard, moment, kind, FRAME_SAMPLES, csrcs), at)
             fact = recorded.mark_heard(at, mixed)
             if fact is not None:
                 self._facts.put(fact)
         if speaker.packets >= self._policy.segment_packets:
-            self._rotate()
+            series.rotate()
 
     @property
     def legs(self) -> tuple[int, ...]:
@@ -218,21 +233,14 @@ class Capture:
     def get_ready(self) -> None:
         """Put the keys of legs that have joined on disk; it waits for that."""
         self._joined = False
-        self._make_ready()
+        self._series.make_ready()
 
     def can_take_runs(self, frames: int) -> bool:
         """Whether so many frames of each leg can be taken together.
 
         Not where something is due between two of them: keys, a gap's end, a new segment.
         """
-        segment = self._segment
-        return (
-            segment is not None
-            and self._ready
-            and not (self._joined or self._ended or self.gaps.is_open)
-            and segment.pending_bytes <= self._policy.pending_limit
-            and self._longest() + frames < self._policy.segment_packets
-        )
+        return not (self._joined or self.gaps.is_open) and self._series.has_room(frames)
 
     def take_runs(
         self, runs: Iterable[tuple[int, LegRun]], batch: AudioBatch
@@ -258,7 +266,7 @@ class Capture:
             return []
         first = self._clock.place(run.samples[0]) - run.samples[0]
         ats = [first + sample for sample in run.samples]
-        self._end = max(self._end, ats[-1] + FRAME_SAMPLES)
+        self._reach(ats[-1] + FRAME_SAMPLES)
         begun = self._clock.created_us
         numbers = batch.add(recorded.spoken_writer, L16, (), SPOKEN, run.rows, ats, begun)
         made = [*zip(ats, numbers, strict=True)]
@@ -276,8 +284,7 @@ class Capture:
 
     def put(self, records: Iterable[tuple[int, bytes]]) -> None:
         """Append records that were made, each with its sample, in the order of samples."""
-        if self._segment is not None:
-            self._segment.extend(records)
+        self._series.extend(records)
 
     def lose(self, leg: int, first: int, end: int, frames: int, why: str) -> None:
         """Count frames of a leg that never came here, between two samples of the media clock."""
@@ -287,7 +294,14 @@ class Capture:
     @property
     def packets(self) -> int:
         """Packets of all tracks so far, in all segments."""
-        return self._packets + sum(writer.packets for writer in self._all_writers)
+        return self._series.packets
+
+    def _reach(self, end: int) -> None:
+        self._manifest.end_sample = max(self._manifest.end_sample, end)
+
+    def _close_gap(self) -> None:
+        if (gap := self.gaps.close()) is not None:
+            self._facts.put(gap)
 
     # ------------------------------------------------------------------------- time, end
 
@@ -301,191 +315,34 @@ class Capture:
         sync
             False: the caller sees to `sync_is_due` and `sync`.
         """
-        if not self._ready and now >= self._retry_due:
-            self._retry_due = now + self._policy.flush_s
-            self._make_ready()
-        self._write_facts()
-        if self._end >= self._next_report:
-            self._report(self._all_writers, bye=False)
-            self._next_report = self._end + round(self._policy.report_every_s * CLOCK_HZ)
-        segment = self._segment
-        if segment is None:
-            return
-        if now >= self._flush_due:
-            self._flush_due = now + self._policy.flush_s
-            self._try(segment.flush)
-        if sync and self.sync_is_due(now):
-            self.sync(now)
+        self._series.tick(now, sync=sync)
 
     def sync_is_due(self, now: float) -> bool:
         """Whether what was written should be put on disk."""
-        return self._segment is not None and now >= self._sync_due
+        return self._series.sync_is_due(now)
 
     def sync(self, now: float) -> None:
         """Put what was written on disk; it waits for that."""
-        if self._segment is not None:
-            self._sync_due = now + self._policy.sync_s
-            self._try(self._segment.sync)
+        self._series.sync(now)
 
     def close(self) -> CaptureSummary:
         """End every track, put everything on disk, and seal it if there is a signing key.
 
         Never raises for what the disk does: the summary then says that it is not sealed, and why.
         """
-        self._make_ready()
+        self._series.make_ready()
+        end = self._manifest.end_sample
         for leg in list(self._legs):
-            self.remove_leg(leg, self._end + self._clock.origin)
+            self.remove_leg(leg, end + self._clock.origin)
         self._close_gap()
-        self._facts.put({"event": "closed", "sample": self._end, "lost_facts": self._facts.lost})
-        signing_key, sealed = self._recipients.signing_key, False
-        if self._try(self._end_segment):
-            self._manifest.state = "closed" if signing_key is None else "sealed"
-            # A segment that the disk never let begin has no file.
-            self._manifest.segments = [s for s in self._manifest.segments if s.sha512 is not None]
-            sealed = self._try(lambda: self._save(signing_key)) and signing_key is not None
-        if self._segment is not None:
-            self._segment.close()
-        if signing_key is None and self.problem is None:
-            self.problem = "there is no signing key to seal it with"
+        self._facts.put({"event": "closed", "sample": end, "lost_facts": self._facts.lost})
+        sealed = self._series.seal(self._recipients.signing_key)
         return CaptureSummary(
             path=self.directory,
             packets=self.packets,
-            duration_s=self._end / CLOCK_HZ,
+            duration_s=end / CLOCK_HZ,
             gaps=len(self.gaps.closed),
             sealed=sealed,
             lost_frames=self.gaps.lost_frames,
             problem=None if sealed else self.problem,
         )
-
-    # ------------------------------------------------------------------ keys and segments
-
-    def _create(self) -> None:
-        path = self.directory
-        try:
-            if not make_own_directory(path):
-                raise RecordingError(
-                    f"{path} is not empty: a capture needs a directory of its own", path=path
-                )
-            self._prepare()
-        except OSError as exc:
-            raise RecordingError(f"can't record to {path}: {exc.strerror}", path=path) from exc
-
-    def _make_ready(self) -> None:
-        if not self._ready:
-            self._try(self._prepare)
-
-    def _prepare(self) -> None:
-        if self._ended:
-            self._end_segment()
-            self._number += 1
-            self._ended = False
-        tracks = [self._events]
-        for recorded in self._legs.values():
-            tracks += [recorded.spoken, recorded.heard]
-        self._vault.provide(self._number, tracks)
-        if self._current_entry() is None:
-            entry = SegmentEntry(self._number, segment_name(self._number), self._end)
-            self._manifest.segments.append(entry)
-        self._save(None)
-        if self._segment is None:
-            self._segment = SegmentFile(self.directory, self._number)
-        self._open_writers()
-        self._ready = True
-
-    def _open_writers(self) -> None:
-        if self._events_writer is None:
-            self._events_writer = self._new_writer(self._events)
-        for recorded in self._legs.values():
-            if recorded.spoken_writer is None:
-                recorded.spoken_writer = self._new_writer(recorded.spoken)
-            if recorded.heard_writer is None:
-                recorded.heard_writer = self._new_writer(recorded.heard)
-
-    def _rotate(self) -> None:
-        self._ready = False
-        if self._segment is not None and not self._ended:
-            self._write_facts()
-            self._report(self._all_writers, bye=True)
-            self._ended = True
-        self._make_ready()
-
-    def _end_segment(self) -> None:
-        """Bring the segment in force to disk and into the manifest; may be tried again."""
-        segment, entry = self._segment, self._current_entry()
-        if segment is None or entry is None:
-            return
-        if not self._ended:
-            self._write_facts()
-            self._report(self._all_writers, bye=True)
-            self._ended = True
-        segment.flush()
-        segment.sync()
-        segment.close()
-        entry.bytes = segment.written
-        entry.sha512 = segment.sha512
-        entry.counts = {w.track.name: (w.packets, w.octets) for w in self._all_writers}
-        self._packets += sum(writer.packets for writer in self._all_writers)
-        self._segment = self._events_writer = None
-        self._all_writers = []
-        for recorded in self._legs.values():
-            recorded.spoken_writer = recorded.heard_writer = None
-
-    def _current_entry(self) -> SegmentEntry | None:
-        entries = self._manifest.segments
-        return entries[-1] if entries and entries[-1].number == self._number else None
-
-    def _save(self, signing_key: Any) -> None:
-        self._manifest.end_sample = self._end
-        self._manifest.gaps = list(self.gaps.closed)
-        self._manifest.save(self.directory, signing_key)
-
-    # ------------------------------------------------------------------------------- disk
-
-    def _try(self, step: Callable[[], object]) -> bool:
-        try:
-            step()
-        except OSError as exc:
-            # The error text of the system names no key and no audio.
-            self.problem = exc.strerror or type(exc).__name__
-            return False
-        return True
-
-    def _is_blocked(self, segment: SegmentFile) -> bool:
-        if self._ended:
-            return True
-        if segment.pending_bytes <= self._policy.pending_limit:
-            return False
-        return not self._try(segment.flush)
-
-    # -------------------------------------------------------------------- facts, reports
-
-    def _write_facts(self) -> None:
-        segment, writer = self._segment, self._events_writer
-        if segment is None or writer is None or self._ended or not (facts := self._facts.take()):
-            return
-        moment = self._clock.moment(int(facts[0]["sample"]))
-        for payload, last in encode_facts(facts):
-            segment.append(writer.fact(payload, moment, last=last), moment.sample)
-        if writer.packets >= self._policy.segment_packets:
-            self._rotate()
-
-    def _longest(self) -> int:
-        """Return how many packets the longest track has."""
-        return max([writer.packets for writer in self._all_writers], default=0)
-
-    def _close_gap(self) -> None:
-        if (gap := self.gaps.close()) is not None:
-            self._facts.put(gap)
-
-    def _report(self, writers: list[TrackWriter] | list[TrackWriter | None], bye: bool) -> None:
-        if self._segment is None or self._ended:
-            return
-        moment, wall = self._clock.moment(self._end), self._wall_clock()
-        for writer in writers:
-            if writer is not None and not writer.ended:
-                self._segment.append(writer.report(moment, wall, bye=bye), moment.sample)
-
-    def _new_writer(self, track: Track) -> TrackWriter:
-        writer = TrackWriter(track, self._vault.key(self._number, track))
-        self._all_writers.append(writer)
-        return writer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from .track import CLOCK_HZ, Track, TrackWriter
@@ -38,6 +39,25 @@ class RecordedLeg:
         self._hashed_second: int | None = None
         self._invented_from: int | None = None
         self._invented_to = 0
+
+    @property
+    def tracks(self) -> list[Track]:
+        """All tracks of the leg."""
+        return [self.spoken, self.heard]
+
+    @property
+    def writers(self) -> list[TrackWriter | None]:
+        """The writers of its tracks, in that order."""
+        return [self.spoken_writer, self.heard_writer]
+
+    def open(self, make: Callable[[Track], TrackWriter]) -> None:
+        """Make the writers that are missing."""
+        self.spoken_writer = self.spoken_writer or make(self.spoken)
+        self.heard_writer = self.heard_writer or make(self.heard)
+
+    def shut(self) -> None:
+        """Let the writers go: their segment is over."""
+        self.spoken_writer = self.heard_writer = None
 
     @property
     def is_inventing(self) -> bool:

@@ -184,7 +184,9 @@ class IncomingCall:
             await media.reserve(self.flow.remote, self._request.body)
             if self._gone:
                 raise CallFailed(status=487, reason="Request Terminated", target=self.caller)
-            body = media.answer(self._request.body) if self._request.body else media.offer()
+            body = (
+                media.answer(self._request.body) if self._request.body else media.offer(late=True)
+            )
         except SdpError as error:
             media.close()
             warning = (("Warning", warning_for(error)),)

@@ -196,11 +196,11 @@ class Leg(Correspondence):
         """
         if self.encryption in (None, "DTLS-SRTP"):
             raise UsageError(f"{self.id} has no key by SDES: there is none to change")
-        former = self.media.draw_keys()
+        former = self.media.secrets.draw_keys()
         try:
             await self._reinvite(self.media.wanted)
         except BaseException:
-            self.media.restore_keys(former)
+            self.media.secrets.restore(former)
             raise
 
     async def send_digits(self, digits: str) -> None:
@@ -306,7 +306,7 @@ class Leg(Correspondence):
         """Answer the peer's re-INVITE: hold, resume, a new address, or a request for an offer."""
         agent, now = self._board.agent, self._board.now
         if not event.request.body:
-            agent.answer_reinvite(self.call, 200, now, self.media.offer())
+            agent.answer_reinvite(self.call, 200, now, self.media.offer(late=True))
             return
         try:
             body = self.media.answer(event.request.body)
@@ -349,11 +349,14 @@ class Leg(Correspondence):
             waiting.set_exception(failure)
 
     def acked(self, body: bytes) -> None:
-        """Take the answer that an ACK or a PRACK carries when our response carried the offer."""
+        """Take the answer that an ACK or a PRACK carries when our response carried the offer.
+
+        Where it did not, some phones repeat their offer there: that changes nothing.
+        """
         if not body:
             return
         try:
-            self.media.accept_answer(body)
+            self.media.accept_late_answer(body)
         except SdpError as error:
             # The dialog exists, and has no media that both sides understand: RFC 3261 13.2.1
             # leaves only ending it.

@@ -6,18 +6,15 @@ SDP bodies in and out (RFC 3264); commands to the media host.  No SIP here.
 from __future__ import annotations
 
 import random
-import string
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..config import Config
 from ..errors import SdpError
 from ..mixer.commands import CloseLeg, OpenLeg, UpdateLeg
 from ..rtp.latching import Terms, is_behind_nat
-from ..rtp.srtp import MasterKey, StreamKeys
 from ..sdp.description import SessionDescription, parse_sdp
 from ..sdp.fingerprint import DtlsSecured, finds_peer
-from ..sdp.ice import PASSWORD_LENGTH, UFRAG_LENGTH, IceCredentials
 from ..sdp.negotiation import (
     Capabilities,
     Direction,
@@ -27,14 +24,14 @@ from ..sdp.negotiation import (
     answer_offer,
     make_offer,
 )
-from ..sdp.security import Encryption, Secured, Security
+from ..sdp.security import Encryption
 from ..sdp.stream import COMFORT_NOISE, read_audio
-from ..sip.flow import Address, Flow
+from ..sip.flow import Address
 from ..sip.routing import is_ip_literal
-from ..transports import SECURE, WEB
-from .dtls import DtlsIdentity, DtlsTerms, is_available
+from .dtls import DtlsIdentity
 from .local_addresses import address_towards, is_wildcard
 from .media_host import MediaHost
+from .media_secrets import MediaSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,14 @@ def media_address_of(description: SessionDescription) -> str | None:
     return connection.address if is_ip_literal(connection.address) else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """One of ours that waits for its answer."""
+
+    said: SessionDescription
+    direction: Direction
+
+
 class MediaSession:
     """The media of one leg, from a reserved port to a closed row.
 
@@ -73,10 +78,13 @@ class MediaSession:
     ----------
     leg
         The seat number that the leg has in the engine.
-    source
-        Of SRTP keys.
-    certificate
-        Makes, or has, the one for DTLS-SRTP.
+    source, certificate
+        See `MediaSecrets`.
+
+    Attributes
+    ----------
+    secrets
+        What the leg encrypts with, or is ready to.
     """
 
     def __init__(
@@ -100,66 +108,16 @@ class MediaSession:
         self._version = 0
         self._address: Address | None = None
         self._peer_host = ""
-        self._offered: SessionDescription | None = None
+        # Both may wait at once: a program offers while a peer's ACK is on its way.
+        self._offered: _Offer | None = None  # in a request of ours
+        self._offered_late: _Offer | None = None  # in a response: its answer comes in the ACK
         # The peer's offer and what it says, until it is answered: both times are at set-up.
         self._first: tuple[bytes, SessionDescription] | None = None
-        self._offered_direction = Direction.SENDRECV
         self._opened = False
-        self._source = source
-        self._certificate = certificate
-        self._security = Security(policy=config.encryption)
+        self.secrets = MediaSecrets(config, source, certificate)
         self._previewed = False  # what is in force came before the call's answer
         self.wanted = Direction.SENDRECV  # what we ask for; `hold` narrows it
         self.negotiated: Negotiated | None = None
-
-    def encrypt(self, policy: Encryption | None, flow: Flow) -> None:
-        """Say before the first offer or answer how the leg is to be encrypted.
-
-        Parameters
-        ----------
-        policy
-            In place of `Config.encryption`.
-        flow
-            The way of its signalling. Where others can read that, keys in it hide nothing: under
-            an optional policy none are offered. By WebSocket it is a browser's.
-        """
-        chosen = policy or self._config.encryption
-        methods = self._config.key_exchange
-        web = flow.transport in WEB and "dtls" in methods and is_available()
-        prefers = web or methods[0] == "dtls"
-        offers = prefers or flow.transport in SECURE
-        self._security = Security(policy=chosen, offers=offers, prefers_dtls=prefers, web=web)
-
-    def _prepare(self, *, dtls: bool, keys: bool | None = None) -> None:
-        """Have keys and the fingerprint ready where they may be asked for."""
-        methods, security = self._config.key_exchange, self._security
-        if dtls and security.fingerprint is None and "dtls" in methods and is_available():
-            self._security = replace(security, fingerprint=self._certificate().fingerprint)
-        if dtls and self._security.ice is None:
-            self._security = replace(self._security, ice=self._draw_ice())
-        wanted = not dtls if keys is None else keys
-        if wanted and "sdes" in methods and not security.keys:
-            self.draw_keys()
-
-    def _draw_ice(self) -> IceCredentials:
-        characters = string.ascii_letters + string.digits
-        drawn = [self._source.choice(characters) for _ in range(UFRAG_LENGTH + PASSWORD_LENGTH)]
-        text = "".join(drawn)
-        return IceCredentials(text[:UFRAG_LENGTH], text[UFRAG_LENGTH:])
-
-    def draw_keys(self) -> Security:
-        """Take new SRTP keys for the next offer or answer; return what was before."""
-        former = self._security
-        keys = tuple(
-            MasterKey.generate(suite, random_bytes=self._source.randbytes)
-            for suite in self._config.srtp_suites
-        )
-        self._security = replace(self._security, keys=keys)
-        return former
-
-    def restore_keys(self, former: Security) -> None:
-        """Go back to what was before `draw_keys`."""
-        self._security = former
 
     async def reserve(self, peer: Address, offer: bytes = b"") -> None:
         """Take a port pair for media to and from a peer.
@@ -211,18 +169,27 @@ class MediaSession:
         remote = next((read_audio(session, media).remote for media in audio), None)
         return None if self._may_learn(remote) else remote
 
-    def offer(self, direction: Direction | None = None) -> bytes:
-        """Return an offer: the first one, or a new one within the session."""
-        if self._security.may_offer:
-            self._prepare(dtls=self._security.prefers_dtls)
+    def offer(self, direction: Direction | None = None, *, late: bool = False) -> bytes:
+        """Return an offer: the first one, or a new one within the session.
+
+        Parameters
+        ----------
+        late
+            It goes into a response; see `accept_late_answer`.
+        """
+        if self.secrets.security.may_offer:
+            self.secrets.prepare(dtls=self.secrets.security.prefers_dtls)
         self._version += 1
-        self._offered_direction = direction or self.wanted
-        local = self._local(self._offered_direction)
-        self._offered = make_offer(self._capabilities, local, self.negotiated)
-        return self._offered.to_bytes()
+        wanted = direction or self.wanted
+        said = make_offer(self._capabilities, self._local(wanted), self.negotiated)
+        if late:
+            self._offered_late = _Offer(said, wanted)
+        else:
+            self._offered = _Offer(said, wanted)
+        return said.to_bytes()
 
     def accept_answer(self, body: bytes) -> None:
-        """Put the peer's answer to our last offer in force.
+        """Put the peer's answer to the last offer in a request of ours in force.
 
         Raises
         ------
@@ -231,16 +198,28 @@ class MediaSession:
         """
         if self._offered is None:
             raise SdpError("an answer came without an offer")
+        self._accept(self._offered, body)
+        self._offered = None
+
+    def accept_late_answer(self, body: bytes) -> None:
+        """Put the answer in force that an ACK or a PRACK brings; none is due: pass it over.
+
+        Raises
+        ------
+        SdpError
+            When it is not one to our offer.
+        """
+        late, self._offered_late = self._offered_late, None
+        if late is not None:
+            self._accept(late, body)
+
+    def _accept(self, offer: _Offer, body: bytes) -> None:
         negotiated = accept_answer(
-            self._offered,
-            parse_sdp(body),
-            self._capabilities,
-            must_encrypt=self._must_encrypt,
+            offer.said, parse_sdp(body), self._capabilities, must_encrypt=self._must_encrypt
         )
         self._previewed = False
-        self.wanted = self._offered_direction
+        self.wanted = offer.direction
         self._apply(negotiated)
-        self._offered = None
 
     def preview(self, body: bytes) -> None:
         """Put an answer in force that comes before the call's, and may not be the last one.
@@ -262,9 +241,9 @@ class MediaSession:
         SdpError
             Nothing in common (``status_hint`` 488); the session stays as it was.
         """
-        offer, self._first = self._read(body), None
-        if self._security.policy is not Encryption.FORBIDDEN:
-            self._prepare(dtls=b"a=fingerprint" in body, keys=b"a=crypto" in body)
+        offer, self._first, self._offered_late = self._read(body), None, None
+        if self.secrets.security.policy is not Encryption.FORBIDDEN:
+            self.secrets.prepare(dtls=b"a=fingerprint" in body, keys=b"a=crypto" in body)
         self._version += 1
         description, negotiated = answer_offer(
             offer, self._capabilities, self._local(self.wanted), self.negotiated
@@ -293,7 +272,9 @@ class MediaSession:
     def _must_encrypt(self) -> bool:
         """By policy, or since the call is encrypted: what is agreed is never taken back."""
         agreed = self.negotiated is not None and self.negotiated.secured is not None
-        return self._security.policy is Encryption.REQUIRED or (agreed and not self._previewed)
+        return self.secrets.security.policy is Encryption.REQUIRED or (
+            agreed and not self._previewed
+        )
 
     def _local(self, direction: Direction) -> LocalMedia:
         if self._address is None:
@@ -304,7 +285,7 @@ class MediaSession:
             session_id=self._session_id,
             version=self._version,
             direction=direction,
-            security=self._security,
+            security=self.secrets.security,
         )
 
     def _apply(self, negotiated: Negotiated) -> None:
@@ -367,13 +348,8 @@ class MediaSession:
     def _secure(self, before: Negotiated | None, negotiated: Negotiated) -> None:
         was = before.secured if before is not None else None
         if negotiated.secured != was:
-            self._host.secure(self._leg, self._keys(negotiated.secured))
-
-    def _keys(self, secured: Secured | DtlsSecured | None) -> StreamKeys | DtlsTerms | None:
-        if isinstance(secured, DtlsSecured):
-            ours = self._certificate()
-            return DtlsTerms(ours, secured.theirs, secured.is_client, secured.ice)
-        return secured.keys if secured is not None else None
+            self._host.secure(self._leg, self.secrets.of(negotiated.secured))
+            self.secrets.retire(was, negotiated.secured)
 
     def _open(self, negotiated: Negotiated, *, sends: bool, receives: bool) -> OpenLeg:
         return OpenLeg(

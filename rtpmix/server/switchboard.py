@@ -152,7 +152,7 @@ class Switchboard:
         media = MediaSession(
             self.host, self.config, number, identity, session_id, self._random, self.certificate
         )
-        media.encrypt(encryption, flow)
+        media.secrets.encrypt(encryption, flow)
         return number, media
 
     def certificate(self) -> DtlsIdentity:

@@ -23,7 +23,7 @@ SEGMENT = "0001.srtp.pcap"
 def crash(made: Any, cut: int = 0, tail: bytes = b"") -> None:
     """Leave a capture as a killed process does: no BYE, no seal, no lock."""
     made.capture.tick(1e6)
-    made.capture._segment.close()
+    made.capture._series._file.close()
     file = made.path / SEGMENT
     data = file.read_bytes()
     file.write_bytes(data[: len(data) - cut] + tail)
@@ -65,7 +65,7 @@ def test_a_crash_in_the_second_segment_keeps_the_first(begin: Any) -> None:
     made = begin(policy=CapturePolicy(segment_packets=40))
     made.speak(60)
     made.capture.tick(1e6)
-    made.capture._segment.close()
+    made.capture._series._file.close()
     recover(made.path, made.keys)
     report = verify(made.path, made.keys)
     assert report.verdict is Verdict.SEALED, report.lines
@@ -75,7 +75,7 @@ def test_a_crash_in_the_second_segment_keeps_the_first(begin: Any) -> None:
 def test_a_crash_before_the_first_packet_leaves_an_empty_capture(begin: Any) -> None:
     """Nothing was lost, nothing is invented."""
     made = begin()
-    made.capture._segment.close()
+    made.capture._series._file.close()
     (made.path / SEGMENT).write_bytes((made.path / SEGMENT).read_bytes()[:10])
     found = recover(made.path, made.keys)
     assert (found.packets, found.duration_s, found.torn_bytes) == (0, 0.0, 10)

@@ -278,7 +278,7 @@ def test_a_recovered_capture_is_sealed_and_says_that_it_was_recovered(begin: Any
     made = begin()
     made.speak(60)
     made.capture.tick(1e6)
-    made.capture._segment.close()  # the process is gone, and its lock
+    made.capture._series._file.close()  # the process is gone, and its lock
     data = (made.path / SEGMENT).read_bytes()
     (made.path / SEGMENT).write_bytes(data[:-7])
     recover(made.path, made.keys)
