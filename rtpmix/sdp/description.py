@@ -5,8 +5,8 @@ order, line types it does not know) and strict where a guess could send media to
 RFC 8866 section 5 has a parser ignore or reject a *description* with an unknown type letter; real
 phones send such lines, so here only the *line* is set aside, in ``unknown_lines``, and never sent.
 
-Text is UTF-8; octets that are not (``a=charset``) survive a round trip as surrogate escapes.  Host
-names are kept as text and never resolved: a name in ``c=`` could otherwise stall the event loop.
+Text is UTF-8; octets that are not (``a=charset``) survive a round trip as surrogate escapes.  What
+single lines hold is in `lines`.
 
 References
 ----------
@@ -15,13 +15,34 @@ RFC 8866
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 
-from ..errors import SdpError, UsageError
-from .texts import ip_literal, remembered
+from ..errors import UsageError
+from .lines import (
+    SECRET,
+    Attribute,
+    Connection,
+    Origin,
+    RtpMap,
+    is_number,
+    malformed,
+    number,
+    parse_attribute,
+    parse_rtpmap,
+    wrong,
+)
+
+__all__ = [
+    "SECRET",
+    "Attribute",
+    "Connection",
+    "MediaDescription",
+    "Origin",
+    "RtpMap",
+    "SessionDescription",
+    "parse_sdp",
+]
 
 # What one description may cost. Generous for any phone, small for an attacker.
 MAX_BYTES = 65_535
@@ -30,91 +51,9 @@ MAX_LINE_BYTES = 4_096
 MAX_MEDIA = 32
 MAX_FORMATS = 128
 
-# Attributes whose value is a key or a password: never shown, never remembered.
-SECRET = ("crypto", "ice-pwd", "key-mgmt")
-
-_RTPMAP = re.compile(r"([0-9]{1,3}) +([^\s/]+)/([0-9]{1,7})(?:/([0-9]{1,3}))?")
 _SESSION_OPTIONAL = frozenset("iuepbk")
 _MEDIA_OPTIONAL = frozenset("ibk")
 _TIME_LINES = frozenset("trz")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """``o=``: who made the description, and which revision it is (RFC 8866 section 5.2)."""
-
-    session_id: int
-    version: int
-    address: str
-    username: str = "-"
-
-    @classmethod
-    def parse(cls, value: str) -> Origin:
-        """Read the value of an ``o=`` line; `SdpError` when it has not six fields."""
-        fields = value.split()
-        if len(fields) != 6:
-            raise _malformed("o=")
-        username, session_id, version, _network, _address_type, address = fields
-        return cls(_number(session_id, "o="), _number(version, "o="), address, username)
-
-    def __str__(self) -> str:
-        kind = _address_type(self.address)
-        return f"{self.username} {self.session_id} {self.version} IN {kind} {self.address}"
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """``c=``: an address to send to, as text; it may be a name (RFC 8866 section 5.7)."""
-
-    address: str  # without the /ttl/count of a multicast group
-
-    @classmethod
-    def parse(cls, value: str) -> Connection:
-        """Read the value of a ``c=`` line; `SdpError` when it has not three fields."""
-        fields = value.split()
-        if len(fields) != 3 or fields[0] != "IN" or fields[1] not in ("IP4", "IP6"):
-            raise _malformed("c=")
-        address = fields[2].partition("/")[0]
-        if not address:
-            raise _malformed("c=")
-        return cls(address)
-
-    @property
-    def ip(self) -> IPv4Address | IPv6Address | None:
-        """The address as a number; None for a name, which nothing here ever resolves."""
-        return ip_literal(self.address)
-
-    def __str__(self) -> str:
-        return f"IN {_address_type(self.address)} {self.address}"
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """``a=name`` or ``a=name:value`` (RFC 8866 section 5.13)."""
-
-    name: str
-    value: str | None = None
-
-    def __repr__(self) -> str:
-        value = "..." if self.name in SECRET and self.value else self.value
-        return f"Attribute({self.name!r}, {value!r})"
-
-    def __str__(self) -> str:
-        return self.name if self.value is None else f"{self.name}:{self.value}"
-
-
-@dataclass(frozen=True, slots=True)
-class RtpMap:
-    """``a=rtpmap``: what a payload type number stands for (RFC 8866 section 6.6)."""
-
-    payload_type: int
-    encoding: str  # upper case: names are case-insensitive
-    clock_hz: int
-    channels: int = 1
-
-    def __str__(self) -> str:
-        channels = "" if self.channels == 1 else f"/{self.channels}"
-        return f"{self.payload_type} {self.encoding}/{self.clock_hz}{channels}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +79,7 @@ class MediaDescription:
 
     def payload_types(self) -> tuple[int, ...]:
         """Return the formats that are RTP payload types, in order, each once."""
-        numbers = (int(text) for text in self.formats if _is_number(text, 3))
+        numbers = (int(text) for text in self.formats if is_number(text, 3))
         return tuple(dict.fromkeys(each for each in numbers if each <= 127))
 
     def rtpmaps(self) -> dict[int, RtpMap]:
@@ -150,7 +89,7 @@ class MediaDescription:
         """
         found: dict[int, RtpMap] = {}
         for attribute in self.attributes:
-            if attribute.name == "rtpmap" and (mapping := _parse_rtpmap(attribute.value or "")):
+            if attribute.name == "rtpmap" and (mapping := parse_rtpmap(attribute.value or "")):
                 found.setdefault(mapping.payload_type, mapping)
         return found
 
@@ -243,15 +182,15 @@ class _Reader:
     def take(self, kind: str, value: str) -> None:
         if not self._seen_version:
             if (kind, value.strip()) != ("v", "0"):
-                raise _error("does not start with v=0")
+                raise wrong("does not start with v=0")
             self._seen_version = True
         elif kind == "m":
             if len(self._media) == MAX_MEDIA:
-                raise _error(f"has more than {MAX_MEDIA} m= lines")
+                raise wrong(f"has more than {MAX_MEDIA} m= lines")
             self._media.append((_parse_media(value), _Level()))
         elif self._media:
             if kind in "vos":
-                raise _error(f"has {kind}= after m=")
+                raise wrong(f"has {kind}= after m=")
             self._media[-1][1].take(kind, value, _MEDIA_OPTIONAL)
         elif kind in "vos":
             self._take_identity(kind, value)
@@ -266,11 +205,11 @@ class _Reader:
         elif kind == "s" and self._name is None:
             self._name = value
         else:
-            raise _error(f"has two {kind}= lines")
+            raise wrong(f"has two {kind}= lines")
 
     def finish(self) -> SessionDescription:
         if self._origin is None:
-            raise _error("has no o= line")
+            raise wrong("has no o= line")
         session = self._session
         return SessionDescription(
             origin=self._origin,
@@ -297,7 +236,7 @@ class _Level:
         if kind == "c":
             # Several c= lines describe layered multicast (RFC 8866 section 5.7): the base counts.
             self.connection = self.connection or Connection.parse(value)
-        elif kind == "a" and (attribute := _parse_attribute(value)):
+        elif kind == "a" and (attribute := parse_attribute(value)):
             self.attributes.append(attribute)
         elif kind in optional:
             self.optional.append((kind, value))
@@ -320,60 +259,38 @@ class _Level:
 
 def _split_lines(data: bytes) -> Iterator[tuple[str, str]]:
     if len(data) > MAX_BYTES:
-        raise _error(f"is longer than {MAX_BYTES} bytes")
+        raise wrong(f"is longer than {MAX_BYTES} bytes")
     if data.count(b"\n") > MAX_LINES:
-        raise _error(f"has more than {MAX_LINES} lines")
+        raise wrong(f"has more than {MAX_LINES} lines")
     if b"\0" in data:
-        raise _error("holds a NUL")
+        raise wrong("holds a NUL")
     # RFC 8866 section 9: parsers SHOULD accept a bare LF as the end of a line.
     for raw in data.split(b"\n"):
         line = raw.removesuffix(b"\r")
         if len(line) > MAX_LINE_BYTES:
-            raise _error(f"has a line of more than {MAX_LINE_BYTES} bytes")
+            raise wrong(f"has a line of more than {MAX_LINE_BYTES} bytes")
         if b"\r" in line:
-            raise _error("holds a CR inside a line")
+            raise wrong("holds a CR inside a line")
         if not line:
             continue
         if line[1:2] != b"=" or not line[:1].isalpha():
-            raise _error("has a line that is not type=value")
+            raise wrong("has a line that is not type=value")
         yield chr(line[0]), line[2:].decode("utf-8", "surrogateescape")
 
 
 def _parse_media(value: str) -> MediaDescription:
     fields = value.split()
     if len(fields) < 4:
-        raise _malformed("m=")
+        raise malformed("m=")
     kind, ports, protocol, *formats = fields
     if len(formats) > MAX_FORMATS:
-        raise _error(f"has an m= line with more than {MAX_FORMATS} formats")
+        raise wrong(f"has an m= line with more than {MAX_FORMATS} formats")
     port, slash, count = ports.partition("/")
-    port_number = _number(port, "m=")
-    port_count = _number(count, "m=") if slash else 1
+    port_number = number(port, "m=")
+    port_count = number(count, "m=") if slash else 1
     if port_number > 65_535 or not 1 <= port_count <= 65_535:
-        raise _malformed("m=")
+        raise malformed("m=")
     return MediaDescription(kind, port_number, protocol, tuple(formats), port_count=port_count)
-
-
-def _parse_attribute(value: str) -> Attribute | None:
-    secret = value.lstrip().startswith(SECRET)
-    return _read_attribute(value) if secret else _remembered_attribute(value)
-
-
-def _read_attribute(value: str) -> Attribute | None:
-    name, colon, text = value.partition(":")
-    name = name.strip()
-    return Attribute(name, text if colon else None) if name else None
-
-
-_remembered_attribute = remembered(_read_attribute)
-
-
-@remembered
-def _parse_rtpmap(value: str) -> RtpMap | None:
-    match = _RTPMAP.fullmatch(value.strip())
-    if match is None or int(match[1]) > 127:
-        return None
-    return RtpMap(int(match[1]), match[2].upper(), int(match[3]), int(match[4] or 1))
 
 
 def _ordered(lines: Iterable[tuple[str, str]], kinds: str) -> list[tuple[str, str]]:
@@ -386,29 +303,5 @@ def _find(attributes: tuple[Attribute, ...], name: str) -> Attribute | None:
     return next((attribute for attribute in attributes if attribute.name == name), None)
 
 
-def _address_type(address: str) -> str:
-    return "IP6" if ":" in address else "IP4"
-
-
-def _is_number(text: str, digits: int) -> bool:
-    return len(text) <= digits and text.isascii() and text.isdigit()
-
-
-def _number(text: str, where: str) -> int:
-    # o= carries "numeric strings" of any length; 64 digits is more than anybody needs.
-    if not _is_number(text, 64):
-        raise _malformed(where)
-    return int(text)
-
-
 def _is_one_line(value: str) -> bool:
     return "\r" not in value and "\n" not in value and "\0" not in value
-
-
-def _malformed(kind: str) -> SdpError:
-    # Without the line itself: errors end in logs, and logs hold no addresses.
-    return _error(f"has a malformed {kind} line")
-
-
-def _error(what: str) -> SdpError:
-    return SdpError(f"the session description {what}", status_hint=400)

@@ -28,7 +28,8 @@ from .audio import (
 from .loop import VirtualLoop, VirtualTimeError, run
 from .media import VirtualMediaIO
 from .net import Link, Passage, VirtualNet
-from .phone import PhoneState, TonePhone
+from .phone import TonePhone
+from .phone_dialog import PhoneState
 from .phone_media import ReceivedPacket
 from .servers import virtual_server
 from .speaker import speech

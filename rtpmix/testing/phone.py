@@ -18,39 +18,25 @@ loop and on a `VirtualLoop` alike::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from enum import Enum
-from pathlib import Path
+from collections.abc import Iterable
 from random import Random
 from types import TracebackType
 from typing import Self
 
 from ..errors import CallFailed, SdpError, UsageError
-from ..rtp.srtp import DEFAULT_SUITE, MasterKey
-from ..sdp.security import IN_THE_CLEAR, Encryption, Security
-from ..server.dtls import DtlsIdentity
+from ..rtp.srtp import DEFAULT_SUITE
+from ..sdp.security import Encryption
 from ..sip import events
-from ..sip.dialog_reference import DialogReference
 from ..sip.message import Request
-from ..sip.refer import read_sipfrag, refer_to
-from .audio import Samples, level_db, tones_heard
 from .net import Address
+from .phone_dialog import PhoneDialog, PhoneState
 from .phone_line import Header, PhoneLine
-from .phone_media import PhoneMedia, ReceivedPacket
-from .phone_session import PhoneSession
-from .voices import pcm_voice, read_clip, tone_voice
+from .phone_session import PhoneSession, PhoneTerms
+from .phone_sound import PhoneSound
+from .voices import tone_voice
 
 
-class PhoneState(Enum):
-    """What a phone is doing."""
-
-    IDLE = "idle"
-    CALLING = "calling"  # we called, nobody has answered
-    RINGING = "ringing"  # somebody calls us
-    TALKING = "talking"
-
-
-class TonePhone:
+class TonePhone(PhoneDialog, PhoneSound):
     """One telephone with one line.
 
     Parameters
@@ -127,10 +113,8 @@ class TonePhone:
         self.requests: list[Request] = []  # other than INVITE, newest last
         self.responses: dict[str, int] = {}  # method -> what is answered to it, else 200
         self._voice = tone_voice(frequency, level_db=level_db)
-        self._codecs = codecs
-        self._encryption, self._suites, self._dtls = encryption, suites, dtls
+        self._terms = PhoneTerms(codecs, encryption, suites, dtls, comfort_noise)
         self._keep = keep
-        self._comfort_noise = comfort_noise
         self._random = Random(f"phone {f'{user}@{host}' if seed is None else seed}")
         self._line = PhoneLine(
             user,
@@ -290,162 +274,20 @@ class TonePhone:
         await self._over.wait()
         return self.end_cause or ""
 
-    async def hold(self) -> None:
-        """Put the other side on hold: a=sendonly, and nothing is said."""
-        await self._reoffer(held=True)
-
-    async def resume(self) -> None:
-        """Talk again."""
-        await self._reoffer(held=False)
-
-    @property
-    def dialog(self) -> tuple[str, str, str]:
-        """Call-ID, local tag and remote tag of the answered call."""
-        found = self._line.agent.dialog_id(self._call) if self._call is not None else None
-        if found is None:
-            raise UsageError(f"phone {self.user} has no answered call")
-        return found
-
-    async def request(
-        self,
-        method: str,
-        headers: Iterable[Header] = (),
-        *,
-        body: bytes = b"",
-        content_type: str | None = None,
-    ) -> events.Responded:
-        """Send a request other than INVITE in the answered call; return its final response."""
-        self.check_talking()
-        return await self._line.request_in_call(
-            self._call or 0, method, headers, body=body, content_type=content_type
-        )
-
-    async def transfer(self, target: str, *, replaces: TonePhone | None = None) -> int:
-        """Ask the other side to call somebody (REFER); return the status that answers.
-
-        With ``replaces``, another phone of the same person that talks with the target, the
-        transfer is an attended one. `told` is how it goes on.
-        """
-        reference = None
-        if replaces is not None:
-            call_id, local, remote = replaces.dialog
-            reference = DialogReference(call_id, to_tag=remote, from_tag=local)
-        answer = await self.request("REFER", [("Refer-To", refer_to(target, reference))])
-        return answer.status
-
-    @property
-    def told(self) -> list[int]:
-        """The statuses that NOTIFYs of a transfer have told (RFC 3515 section 2.4.5)."""
-        fragments = (read_sipfrag(each.body) for each in self.requests if each.method == "NOTIFY")
-        return [fragment[0] for fragment in fragments if fragment is not None]
-
-    def check_talking(self) -> None:
-        """Raise a `UsageError` without an answered call."""
-        if self._call is None or self.state is not PhoneState.TALKING:
-            raise UsageError(f"phone {self.user} has no answered call")
-
-    async def press(self, digits: str, *, duration_ms: int = 100, pause_ms: int = 100) -> None:
-        """Press digits (RFC 4733) and return when all are said."""
-        await asyncio.sleep(self.media.press(digits, duration_ms=duration_ms, pause_ms=pause_ms))
-
-    # --------------------------------------------------------------------------------- voice
-
-    def speak_tone(self, frequency: float, *, level_db: float = -20.0, rate_hz: int = 8000) -> None:
-        """Say another tone from now on, in this call and later ones; sampled at this rate."""
-        self.frequency = frequency
-        self._set_voice(tone_voice(frequency, level_db=level_db, rate_hz=rate_hz))
-
-    def speak(self, clip: Samples | Path | str, *, loop: bool = False) -> None:
-        """Say samples, or a sound file of 8000 Hz mono, from now on; silence after it."""
-        pcm = read_clip(clip) if isinstance(clip, (Path, str)) else clip
-        self._set_voice(pcm_voice(pcm, loop=loop))
-
-    def be_silent(self, silent: bool = True) -> None:
-        """Send silence instead of the voice, which goes on unheard."""
-        self.media.silent = silent
-
-    def stop_sending(self, stopped: bool = True) -> None:
-        """Send no RTP at all, as a phone does whose cable was pulled; SIP goes on."""
-        self.media.paused = stopped
-
-    # ------------------------------------------------------------------------- what was heard
-
-    @property
-    def media(self) -> PhoneMedia:
-        """The RTP session of the call, or of the last one."""
-        if self._session is None:
-            raise UsageError(f"phone {self.user} has had no call yet")
-        return self._session.media
-
-    @property
-    def received(self) -> list[ReceivedPacket]:
-        """Every RTP packet of the call, or of the last one."""
-        return self._session.media.received if self._session is not None else []
-
-    @property
-    def digits(self) -> str:
-        """The digits that were pressed at the other side."""
-        return "".join(each.digit for each in self.media.digits)
-
-    def heard_pcm(
-        self, since: float = 0.0, until: float = float("inf"), *, rate_hz: int = 8000
-    ) -> Samples:
-        """Return what was heard in a stretch of the loop's time, at 8000, 16000 or 48000 Hz."""
-        return self.media.heard_pcm(since, until, rate_hz=rate_hz)
-
-    def hears(
-        self, *frequencies: float, seconds: float = 1.0, threshold_db: float = -50.0
-    ) -> set[float]:
-        """Return which of these tones were in the last seconds."""
-        pcm = self.heard_pcm(self._line.now - seconds)
-        return tones_heard(pcm, frequencies, threshold_db=threshold_db)
-
-    def level_db(self, frequency: float, *, seconds: float = 1.0) -> float:
-        """Return the level of a tone in the last seconds, in dBFS."""
-        return level_db(self.heard_pcm(self._line.now - seconds), frequency)
-
     def snapshot(self) -> dict[str, int]:
         """Return the user agent's counts."""
         return self._line.agent.snapshot()
 
     # ------------------------------------------------------------------------------- inside
 
-    def _set_voice(self, voice: Iterator[Samples]) -> None:
-        self._voice = voice
-        if self._session is not None:
-            self._session.media.voice = voice
-
     async def _new_session(self) -> PhoneSession:
-        media = PhoneMedia(self._random, f"{self.user}@{self.host}", self._keep)
-        media.voice = self._voice
-        await media.open(self.host)
-        session_id, security = self._random.getrandbits(31), IN_THE_CLEAR
-        if self._encryption is not Encryption.FORBIDDEN and self._dtls:
-            media.certificate = made = DtlsIdentity.generate()
-            said = made.fingerprint
-            security = Security(policy=self._encryption, fingerprint=said, prefers_dtls=True)
-        elif self._encryption is not Encryption.FORBIDDEN:
-            draw = self._random.randbytes
-            keys = (MasterKey.generate(suite, random_bytes=draw) for suite in self._suites)
-            security = Security(policy=self._encryption, keys=tuple(keys))
-        noise = self._comfort_noise
-        return PhoneSession(media, self._codecs, session_id, security, comfort_noise=noise)
+        name = f"{self.user}@{self.host}"
+        session = await self._terms.begin(name, self.host, self._random, self._keep)
+        session.media.voice = self._voice
+        return session
 
     def _took_number(self, call: int) -> None:
         self._call = call
-
-    async def _reoffer(self, *, held: bool) -> None:
-        session, call = self._session, self._call
-        if session is None or call is None or self.state is not PhoneState.TALKING:
-            raise UsageError(f"phone {self.user} has no answered call")
-        self._line.agent.reinvite(call, session.reoffer(held=held), self._line.now)
-        waiting: asyncio.Future[events.ReinviteAnswered] = self._line.wait_for(call)
-        self._line.pump()
-        answer = await waiting
-        if answer.status >= 300 or answer.response is None:
-            raise CallFailed(status=answer.status, reason=answer.reason, target="the call")
-        session.accept_answer(answer.response.body)
-        session.media.held = held
 
     def _give_up(self) -> None:
         if self._call is not None and self.state is PhoneState.CALLING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from random import Random
 
+from ..rtp.srtp import MasterKey
 from ..sdp.description import SessionDescription, parse_sdp
 from ..sdp.negotiation import (
     Capabilities,
@@ -15,7 +17,36 @@ from ..sdp.negotiation import (
     make_offer,
 )
 from ..sdp.security import IN_THE_CLEAR, Encryption, Security
+from ..server.dtls import DtlsIdentity
 from .phone_media import PhoneMedia
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneTerms:
+    """What a phone brings to every call; see `TonePhone` for what each of them means."""
+
+    codecs: tuple[str, ...]
+    encryption: Encryption
+    suites: tuple[str, ...]
+    dtls: bool
+    comfort_noise: bool
+
+    async def begin(self, cname: str, host: str, source: Random, keep: int | None) -> PhoneSession:
+        """Open ports for media on a host, and draw what only this call has: its keys, its ID."""
+        media = PhoneMedia(source, cname, keep)
+        await media.open(host)
+        session_id, security = source.getrandbits(31), IN_THE_CLEAR
+        if self.encryption is not Encryption.FORBIDDEN and self.dtls:
+            media.certificate = made = DtlsIdentity.generate()
+            said = made.fingerprint
+            security = Security(policy=self.encryption, fingerprint=said, prefers_dtls=True)
+        elif self.encryption is not Encryption.FORBIDDEN:
+            draw = source.randbytes
+            keys = (MasterKey.generate(suite, random_bytes=draw) for suite in self.suites)
+            security = Security(policy=self.encryption, keys=tuple(keys))
+        return PhoneSession(
+            media, self.codecs, session_id, security, comfort_noise=self.comfort_noise
+        )
 
 
 class PhoneSession:

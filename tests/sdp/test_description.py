@@ -17,9 +17,9 @@ from rtpmix.sdp.description import (
     Origin,
     RtpMap,
     SessionDescription,
-    ip_literal,
     parse_sdp,
 )
+from rtpmix.sdp.texts import ip_literal
 
 PHONE = (
     b"v=0\r\no=- 3724394400 3724394405 IN IP4 198.51.100.1\r\ns=Call\r\n"

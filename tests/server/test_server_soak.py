@@ -16,7 +16,7 @@ import rtpmix
 from benchmarks.soak import table_sizes
 from rtpmix import Mode
 from rtpmix.testing import TonePhone, VirtualNet, run, virtual_server
-from rtpmix.testing.phone import PhoneState
+from rtpmix.testing.phone_dialog import PhoneState
 from tests.server.test_calls import ALICE, BOB, assert_nothing_left, conference
 from tests.server.test_speaking import leg_of
 
