@@ -21,8 +21,9 @@ from .gains import Exact, coefficients_of_frame, mix_ramp, product
 from .rows import FRAME, Kind, Numbers, Rows
 
 _LEG, _SOURCE, _TAP = int(Kind.LEG), int(Kind.SOURCE), int(Kind.TAP)  # numpy is slow with enums
-# Recorded legs, their places, their laws, and who contributes to what each hears
-Recorded = tuple[tuple[int, ...], Numbers, tuple[str, ...], tuple[tuple[int, ...], ...]]
+# Recorded legs, their places, their laws, who contributes to what each hears, and those of higher
+# rates (as `wide_records` groups them)
+Recorded = tuple[tuple[int, ...], Numbers, tuple[str, ...], tuple[tuple[int, ...], ...], list[Any]]
 
 
 @dataclass(slots=True)
@@ -66,8 +67,6 @@ class Layout:
         Rows in mixing order: bridges by size, then those without a bridge.
     mixed
         How many of them sit in a bridge.
-    positions
-        Row -> its place in ``rows``.
     legs, alaw, limited, wide : int64 ndarray
         Places in ``rows``: of legs, of rows whose law is A-law, of those in bridges with a limiter,
         of legs whose codec is not G.711.
@@ -77,7 +76,7 @@ class Layout:
     mixed: int
     groups: list[Group]
     ramping: list[tuple[Bridge, int]]  # with the place of the first seat
-    positions: dict[int, int]
+    spots: dict[int, tuple[Group, int, int]]  # bridge -> group, its place there, that of its seats
     legs: Numbers
     alaw: Numbers
     limited: Numbers
@@ -88,6 +87,29 @@ class Layout:
     recorded: Recorded | None = None  # filled in by whoever records
     parties: list[Any] | None = None  # filled in by `wide`
     stacks: Any = None  # filled in by `wide_mix`
+    _positions: dict[int, int] | None = None
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Row -> its place in ``rows``; few ask, so it is made when somebody does."""
+        if self._positions is None:
+            self._positions = {row: place for place, row in enumerate(self.rows.tolist())}
+        return self._positions
+
+    def retune(self, bridge: Bridge) -> bool:
+        """Take over new gains of a bridge whose seats stay; False where that takes a new layout."""
+        spot = self.spots.get(bridge.number)
+        if spot is None or self.wide.size:
+            return False
+        group, place, start = spot
+        group.gains[place] = bridge.gains
+        if len(group.gains) == 1:
+            group.crowd = crowd_of(group.gains[0])
+        self.ramping = [changing for changing in self.ramping if changing[0] is not bridge]
+        if bridge.ramp is not None:
+            self.ramping.append((bridge, start))
+        self.recorded = None
+        return True
 
     def mix(self, spoken: NDArray[np.int16]) -> Exact:
         """Mix one frame of every bridge.
@@ -131,21 +153,22 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
     order: list[int] = []
     groups: list[Group] = []
     ramping: list[tuple[Bridge, int]] = []
+    spots: dict[int, tuple[Group, int, int]] = {}
     limited: list[int] = []
     for size, members in sorted(by_size.items()):
         start = len(order)
         order.extend([row_of(seat) for bridge in members for seat in bridge.seats])
-        ramping.extend(
-            (bridge, start + place * size)
-            for place, bridge in enumerate(members)
-            if bridge.ramp is not None
-        )
-        for place, bridge in enumerate(members):
-            if bridge.limited:
-                limited.extend(range(start + place * size, start + (place + 1) * size))
         gains = np.concatenate([bridge.gains for bridge in members]).reshape(-1, size, size)
         crowd = crowd_of(gains[0]) if len(members) == 1 else None
-        groups.append(Group(start, len(order), size, gains, crowd))
+        group = Group(start, len(order), size, gains, crowd)
+        groups.append(group)
+        for place, bridge in enumerate(members):
+            spots[bridge.number] = group, place, start
+            if bridge.ramp is not None:
+                ramping.append((bridge, start))
+            if bridge.limited:
+                limited.extend(range(start, start + size))
+            start += size
     mixed = len(order)
     order.extend(loose)
     index = np.array(order, np.int64)
@@ -156,7 +179,7 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
         mixed=mixed,
         groups=groups,
         ramping=ramping,
-        positions=dict(zip(order, range(len(order)), strict=True)),
+        spots=spots,
         legs=np.flatnonzero(kinds == _LEG),
         alaw=np.flatnonzero(rows.law[index] == PCMA),
         limited=np.array(limited, np.int64),

@@ -6,9 +6,9 @@ where phases are dealt out, and a quarter of it for three legs where the phase i
 needs is known from the playout buffer, jitter included: the *transit* of its slowest packets.
 
 The cost of a phase is what its legs wait together, and once more what the longest waits. A bridge
-is placed when it is made, by the legs that talk already, and looked at again every few seconds. It
-moves when that saves two beats of this; the playout buffer remembers what a leg needs for eight
-seconds, so that is not often.
+is placed when it is made, by the legs that talk already, and looked at again every few seconds,
+unless the host is late: it has better things to do then. It moves when that saves two beats of
+this; the playout buffer remembers what a leg needs for eight seconds, so that is not often.
 
 A move shifts the times at which frames are sent, by less than a ptime and once; no frame is lost,
 said twice or changed. Towards an *earlier* tick that is so if every leg's packet is there by then;
@@ -38,7 +38,10 @@ MOST_STAYS = 6  # that count: 16 s
 MOVE_FRAMES = 8  # moves are done together: each makes the lists of what is mixed and sent anew
 CROWDED = 1.25  # times the average number of legs: such a phase takes no more
 SPARE = 12  # legs that a phase may have beyond that
+MOST_BEHIND = 1  # beats that the host may be late: past that, nothing is looked at
 ALWAYS = 200  # legs that a phase may have in any case: a beat with so many is half filled
+
+_LEG = int(Kind.LEG)  # numpy is slow with enums
 
 
 class Placing:
@@ -75,12 +78,13 @@ class Placing:
         self._rests[number] = self._beat + self._playout.beats(FIRST_LOOK_MS)
         if self.phases == 1:
             return None
-        rows = self._counting(command.seats, command.untimed)
+        rows = np.array(self._counting(command.seats, command.untimed), np.int64)
         needed = self._needed(rows)
         needed = needed[needed > -NEVER]
         if not needed.size:
             return None
-        costs = self._costs(needed, rows.size, None)
+        costs = self._waits(needed, np.zeros(1, np.int64))[0]
+        self._leave_out_full(costs, rows.size, None)
         best = int(np.argmin(costs))
         return best if costs[best] < NEVER else None
 
@@ -99,8 +103,16 @@ class Placing:
             moves.clear()
         if self._playout.grown:
             self._look_soon(beat)
-        turn = self._turn
-        for _ in range(min(len(turn), 1 + len(turn) // self._look_beats)):
+        if beat % (self.phases + 1) == 0 and self._playout.behind <= MOST_BEHIND:
+            due = self._whose_turn(beat)
+            if due:
+                self._look(due, beat)
+
+    def _whose_turn(self, beat: int) -> list[Bridge]:
+        """Return the bridges to look at now: several cost hardly more than one."""
+        turn, due = self._turn, []
+        rounds = 1 + len(turn) // self._look_beats
+        for _ in range(min(len(turn), (self.phases + 1) * rounds)):
             number = turn.popleft()
             bridge = self._board.bridges.get(number)
             if bridge is None:
@@ -110,9 +122,10 @@ class Placing:
             size = len(bridge.seats) - len(bridge.untimed)
             if size != self._sizes.get(number):
                 self._sizes[number], self._stays[number] = size, 0
-                self._look(bridge, beat)
+                due.append(bridge)
             elif beat >= self._rests[number]:
-                self._look(bridge, beat)
+                due.append(bridge)
+        return due
 
     def _look_soon(self, beat: int) -> None:
         """Look at the bridges of legs that wait longer now: elsewhere they may not have to."""
@@ -127,22 +140,34 @@ class Placing:
                 self._rests[bridge.number] = min(self._rests[bridge.number], soon)
         self._playout.grown.clear()
 
-    def _look(self, bridge: Bridge, beat: int) -> None:
-        """Decide whether a bridge should move."""
-        number = bridge.number
-        self._rests[number] = beat + self._playout.beats(FIRST_LOOK_MS)
-        rows = self._counting(bridge.seats, bridge.untimed)
-        self._count_load(number, bridge.phase, rows.size)
-        begun = rows[self._rows.origin[rows] < NEVER]
-        if bridge.closing or not begun.size or not (self._rows.windows[begun] > 1).all():
-            return  # somebody has only begun
-        legs, needed = rows.size, self._needed(rows)
-        needed = needed[needed > -NEVER]
-        if not needed.size:
-            return
-        stays = self._stays[number]
+    def _look(self, bridges: list[Bridge], beat: int) -> None:
+        """Decide which of some bridges should move."""
+        held, soon = self._rows, beat + self._playout.beats(FIRST_LOOK_MS)
+        counted = [self._counting(bridge.seats, bridge.untimed) for bridge in bridges]
+        rows = np.array([row for some in counted for row in some], np.int64)
+        of = np.repeat(np.arange(len(bridges)), list(map(len, counted)))
+        begun = held.origin[rows] < NEVER
+        unready = set(of[begun & (held.windows[rows] <= 1)].tolist())  # somebody has only begun
+        needed = self._needed(rows)
+        known = np.flatnonzero(needed > -NEVER)
+        costs: dict[int, Numbers] = {}
+        if known.size:
+            first = np.flatnonzero(np.diff(of[known], prepend=-1))
+            costs = dict(
+                zip(of[known[first]].tolist(), self._waits(needed[known], first), strict=True)
+            )
+        for place, (bridge, legs) in enumerate(zip(bridges, map(len, counted), strict=True)):
+            self._count_load(bridge.number, bridge.phase, legs)
+            if bridge.closing or place in unready or place not in costs:
+                self._rests[bridge.number] = soon
+            else:
+                self._decide(bridge, costs[place], legs, beat)
+
+    def _decide(self, bridge: Bridge, costs: Numbers, legs: int, beat: int) -> None:
+        """Let a bridge move if that saves enough."""
+        number, stays = bridge.number, self._stays[bridge.number]
         self._rests[number] = beat + (self._look_beats << stays // 2)
-        costs = self._costs(needed, legs, bridge.phase)
+        self._leave_out_full(costs, legs, bridge.phase)
         best = int(np.argmin(costs))
         if costs[bridge.phase] - costs[best] < 2:
             self._stays[number] = min(stays + 1, MOST_STAYS)
@@ -176,7 +201,7 @@ class Placing:
 
     def _least_wait(self, bridge: Bridge) -> int:
         """Return the beats that every leg's packets are there before they are needed."""
-        rows = self._counting(bridge.seats, bridge.untimed)
+        rows = np.array(self._counting(bridge.seats, bridge.untimed), np.int64)
         needed = self._needed(rows)
         heard = needed > -NEVER
         waits = self._playout.start(rows[heard]) - needed[heard]
@@ -203,12 +228,12 @@ class Placing:
         """Return how many bridges there are, and how often one has moved."""
         return {"bridges": len(self._board.bridges), "bridges_moved": self.moves}
 
-    def _counting(self, seats: Sequence[int], untimed: frozenset[int]) -> Numbers:
+    def _counting(self, seats: Sequence[int], untimed: frozenset[int]) -> list[int]:
         """Return the rows of the legs that have a say."""
-        timed = [self._rows.of_seat[seat] for seat in seats if seat not in untimed]
-        rows = np.array(timed, np.int64)
-        kept: Numbers = rows[self._rows.kind[rows] == Kind.LEG]
-        return kept
+        of_seat, kinds = self._rows.of_seat, self._rows.kind
+        return [
+            row for seat in seats if seat not in untimed and kinds[row := of_seat[seat]] == _LEG
+        ]
 
     def _needed(self, rows: Numbers) -> Numbers:
         """Return the beat at which each row's slot 0 can be played at the earliest."""
@@ -221,15 +246,22 @@ class Placing:
         known = (needed > -NEVER) & (held.origin[rows] < NEVER)
         return np.where(known, needed + held.lead[rows], -NEVER)
 
-    def _costs(self, needed: Numbers, legs: int, present: int | None) -> Numbers:
-        """Return what the legs wait for each phase, in beats."""
+    def _waits(self, needed: Numbers, first: Numbers) -> Numbers:
+        """Return what the legs of some bridges wait in each phase, in beats: (bridges, phases).
+
+        ``first`` has the places in ``needed`` where the legs of each bridge begin.
+        """
         waits = (np.arange(self.phases)[:, None] - needed) % self.phases
-        costs: Numbers = waits.sum(axis=1) + waits.max(axis=1)
+        together = np.add.reduceat(waits, first, axis=1)
+        costs: Numbers = (together + np.maximum.reduceat(waits, first, axis=1)).T
+        return costs
+
+    def _leave_out_full(self, costs: Numbers, legs: int, present: int | None) -> None:
+        """Make the phases that have no room for so many legs cost too much."""
         most = max((sum(self._load) + legs) * CROWDED / self.phases + SPARE, ALWAYS)
         for phase, load in enumerate(self._load):
             if phase != present and load + legs > max(most, legs):
                 costs[phase] = NEVER
-        return costs
 
     def _count_load(self, number: int, phase: int, legs: int) -> None:
         old, before = self._loads.get(number, (0, 0))

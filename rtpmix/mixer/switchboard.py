@@ -78,6 +78,16 @@ class Switchboard:
         """The rows of a phase, or what they do, changed."""
         self._layouts[phase] = None
 
+    def _retuned(self, bridge: Bridge, seats: tuple[int, ...], limited: bool) -> None:
+        """A bridge changed, perhaps in no more than its gains: ``seats`` and ``limited`` it had.
+
+        Then the layout of its phase goes on, and with it what others have worked out from it.
+        """
+        layout = self._layouts[bridge.phase]
+        same = (bridge.seats, bridge.limited) == (seats, limited)
+        if layout is None or not same or not layout.retune(bridge):
+            self.changed(bridge.phase)
+
     def changed_all(self) -> None:
         """The arrays have moved: nothing that points into them holds."""
         for phase in range(self.phases):
@@ -170,13 +180,13 @@ class Switchboard:
     def commit(self, phase: int, at: int) -> None:
         """Before a phase is mixed: start the changes that are ready."""
         for bridge in list(self._unsettled[phase].values()):
-            command = bridge.pending
+            command, before = bridge.pending, (bridge.seats, bridge.limited)
             if command is not None and self._is_ready(bridge, command):
                 for seat in command.seats:
                     self._claim(seat, bridge)
                 for token in bridge.begin(leave_only=False):
                     self._events.append(MatrixCommitted(at, bridge.number, token))
-                self.changed(phase)
+                self._retuned(bridge, *before)
                 continue
             if command is not None:
                 bridge.leaving.update(set(bridge.seats) - set(command.seats))
@@ -185,7 +195,7 @@ class Switchboard:
                 bridge.begin(leave_only=True)
                 if leaving:
                     self._events.append(SeatsLeaving(at, bridge.number, leaving))
-                self.changed(phase)
+                self._retuned(bridge, *before)
 
     def _is_ready(self, bridge: Bridge, command: SetMatrix) -> bool:
         return all(self.bridge_of.get(seat, bridge) is bridge for seat in command.seats)
@@ -222,13 +232,15 @@ class Switchboard:
             reached = at + ramp.samples - (ramp.position - FRAME)
             for token in ramp.tokens:
                 self._events.append(MatrixReached(reached, bridge.number, token))
+            seats = bridge.seats
             for seat in bridge.settle():
                 self._let_go(seat, phase)
             if bridge.closing and not bridge.seats:
                 self._forget(bridge)
-            elif bridge.settled:
+                continue
+            if bridge.settled:
                 del self._unsettled[phase][bridge.number]
-            self.changed(phase)
+            self._retuned(bridge, seats, bridge.limited)
 
     def _let_go(self, seat: int, phase: int) -> None:
         del self.bridge_of[seat]

@@ -74,10 +74,12 @@ class Departing:
         senders = self._senders[rows]
         order = np.argsort(senders, kind="stable")[np.count_nonzero(senders < 0) :]
         rows, senders = rows[order], senders[order]
-        views, starts = [outbox.views[place] for place in order.tolist()], outbox.starts
-        departures = mmsg.Departures(
-            views, self._targets[rows], None if starts is None else starts[order]
-        )
+        targets, starts = self._targets[rows], outbox.starts
+        if starts is None:
+            views = [outbox.views[place] for place in order.tolist()]
+            departures = mmsg.Departures(views, targets)
+        else:
+            departures = mmsg.Departures(outbox.views, targets, starts[order])
         edges = [0, *(np.flatnonzero(np.diff(senders)) + 1).tolist(), rows.size]
         parts = [
             (int(senders[first]), first, stop) for first, stop in pairwise(edges) if first < stop

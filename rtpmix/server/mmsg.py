@@ -147,7 +147,8 @@ class Departures:
     Parameters
     ----------
     views : list of memoryview
-        Writable; what they show at the time of `send` is sent.
+        Writable; what they show at the time of `send` is sent. Where ``starts`` is given they are
+        of one length, and may be more than are sent, in any order.
     names : (n, 16) uint8 ndarray
         The ``sockaddr_in`` of each.
     starts : (n,) uint64 ndarray or None
@@ -160,7 +161,7 @@ class Departures:
         names: NDArray[np.uint8],
         starts: NDArray[np.uint64] | None = None,
     ) -> None:
-        count = len(views)
+        count = len(names)
         self._views = views  # kept, like the names: the structures point into them
         self._names = np.ascontiguousarray(names)
         self._count = count
@@ -168,7 +169,10 @@ class Departures:
         rows = np.arange(count, dtype=np.uint64)
         self._vectors = np.zeros(count, _VECTOR)
         self._vectors["base"] = addresses(views) if starts is None else starts
-        self._vectors["length"] = np.fromiter(map(len, views), np.uint64, count)
+        if starts is None:
+            self._vectors["length"] = np.fromiter(map(len, views), np.uint64, count)
+        elif count:
+            self._vectors["length"] = len(views[0])
         self._headers = np.zeros(count, _HEADER)
         headers = self._headers["header"]
         headers["name"] = self._names.ctypes.data + rows * SOCKADDR_IN

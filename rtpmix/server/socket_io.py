@@ -358,7 +358,7 @@ class SocketIO:
             return known[1]
         rows = self._rows
         plan: list[tuple[Send, memoryview, int]] = []
-        for row, view in zip(outbox.rows, outbox.views, strict=True):
+        for row, view in zip(outbox.rows, outbox.views, strict=True) if rows else ():
             pair = rows.get(row)
             if pair is not None and pair.send is not None:
                 plan.append((pair.send, view, row))

@@ -242,3 +242,21 @@ def test_packets_that_come_about_when_a_beat_begins_cost_no_whole_frame(make_rig
         talk(rig, dict.fromkeys(here, 3), said, range(frame, frame + 1))
     assert [rig.engine.leg_stats(leg).delay_ms for leg in said] == [5.0, 5.0]
     assert rig.engine.rows.concealed.sum() <= 1
+
+
+def test_no_bridge_is_looked_at_while_the_host_is_late(make_rig) -> None:
+    """It has better things to do; afterwards everything finds its place."""
+    rig = make_rig(phases=PHASES)
+    said = {leg: words(leg, 1400) for leg in (1, 2)}
+    for leg in said:
+        rig.open(leg)
+    rig.bridge(1, list(said))
+    talk(rig, dict.fromkeys(said, 0), said, range(300))
+    there = rig.engine._board.bridges[1].phase
+    rig.engine.behind = 2
+    moved = len(rig.told(BridgeMoved))
+    talk(rig, dict.fromkeys(said, 2), said, range(300, 600))
+    assert (rig.engine._board.bridges[1].phase, len(rig.told(BridgeMoved))) == (there, moved)
+    rig.engine.behind = 0
+    talk(rig, dict.fromkeys(said, 2), said, range(600, 1400))
+    assert rig.engine._board.bridges[1].phase != there

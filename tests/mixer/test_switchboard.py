@@ -15,6 +15,7 @@ from rtpmix.mixer.commands import (
     MatrixCommitted,
     MatrixReached,
 )
+from rtpmix.mixer.layout import build
 
 UNITY = 32768
 
@@ -126,3 +127,62 @@ def test_every_leg_keeps_its_stream_through_random_moves(
         assert set(np.diff(stamps).tolist()) == {160}
         assert beats.min() >= 1
         assert beats.max() <= 8
+
+
+def check_layouts(rig: Any, noise: Any) -> int:
+    """Compare the layouts in use with new ones; return how many there are."""
+    board, used = rig.engine._board, 0
+    for phase in range(board.phases):
+        layout = board._layouts[phase]
+        if layout is not None:
+            new = build(rig.engine.rows, board._at_phase[phase].values(), list(board._loose[phase]))
+            assert layout.rows.tolist() == new.rows.tolist()
+            spoken = noise[layout.rows]
+            assert np.array_equal(layout.mix(spoken), new.mix(spoken))
+            assert [group.crowd is None for group in layout.groups] == [
+                group.crowd is None for group in new.groups
+            ]
+            used += 1
+    return used
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_layout_that_goes_on_mixes_as_a_new_one_would(
+    make_rig: Callable[..., Any], seed: int
+) -> None:
+    dice = random.Random(seed)
+    rig, model = make_rig(phases=dice.choice((1, 4))), Model()
+    noise = np.random.default_rng(seed).integers(-32768, 32768, (64, 160)).astype(np.int16)
+    used = 0
+    for _ in range(80):
+        step(rig, model, dice)
+        for _ in range(dice.choice((0, 1, 2, 7))):
+            rig.beat()
+            used += check_layouts(rig, noise)
+    assert used > 50
+
+
+@pytest.mark.parametrize("legs", [3, 30])
+def test_new_gains_of_the_same_seats_keep_the_layout(
+    make_rig: Callable[..., Any], legs: int
+) -> None:
+    """A supervisor who whispers has no lists of a whole phase made anew."""
+    rig = make_rig(phases=1)
+    noise = np.random.default_rng(legs).integers(-32768, 32768, (64, 160)).astype(np.int16)
+    for leg in range(legs):
+        rig.open(leg)
+    rig.bridge(1, range(legs))
+    rig.beat(10)
+    before = rig.engine._board._layouts[0]
+    assert before is not None
+    gains = UNITY * (1 - np.eye(legs, dtype=int))
+    for listener in range(legs):
+        gains[listener, (listener + 1) % legs] = 0
+        rig.bridge(1, range(legs), gains, ramp_ms=60)
+        for _ in range(5):
+            rig.beat()
+            assert rig.engine._board._layouts[0] is before
+            check_layouts(rig, noise)
+    rig.bridge(1, range(legs - 1))
+    rig.beat(5)
+    assert rig.engine._board._layouts[0] is not before
