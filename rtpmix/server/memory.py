@@ -48,6 +48,7 @@ class RareCollections:
 
     _users = 0
     _before = (700, 10, 10)
+    _were_on = True
 
     def __init__(self) -> None:
         self._begun = False
@@ -59,10 +60,16 @@ class RareCollections:
         self._begun = True
         if not RareCollections._users:
             RareCollections._before = gc.get_threshold()
+            RareCollections._were_on = gc.isenabled()
         RareCollections._users += 1
         gc.set_threshold(*self.THRESHOLDS)
         gc.collect()
         gc.freeze()
+
+    @property
+    def were_on(self) -> bool:
+        """Whether there were any before the first `begin`; a later one may come in a beat."""
+        return RareCollections._were_on
 
     def end(self) -> None:
         """Put back what was before, unless another has begun meanwhile."""

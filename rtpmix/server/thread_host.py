@@ -8,7 +8,7 @@ counts them and keeps RTP timestamps on the media clock, so that no delay stays 
 Between beats the thread sleeps and datagrams wait in the kernel; a beat reads all of them at once.
 That is cheaper than waking for each, and what a packet loses by waiting is less than a beat.
 
-Some settings of the process are changed while a host runs, and put back by `stop`:
+Some settings of the process are changed while hosts run, and put back when the last has stopped:
 
 * The interpreter's switch interval goes from 5 ms to 0.1 ms, for that is how long the event loop
   may keep the interpreter from a media thread that is due. While a beat is on it is 20 ms: a beat
@@ -26,7 +26,6 @@ import asyncio
 import gc
 import logging
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -43,12 +42,11 @@ from .engine_host import EngineHost
 from .media_loop import OnEvent
 from .memory import RareCollections, keep_freed_memory
 from .shared_io import SharedIO, media_io
+from .switch_interval import SwitchInterval
 
 _log = logging.getLogger(__name__)
 
 PTIME_S = FRAME / CLOCK_HZ
-SWITCH_INTERVAL_S = 0.0001  # between beats
-BEAT_INTERVAL_S = 0.02  # and in one
 YIELD_S = 0.0005  # left to the event loop between two beats that are late
 MOST_BEHIND_S = 5 * PTIME_S  # further behind than this, frames are left out
 
@@ -105,7 +103,7 @@ class ThreadHost(EngineHost):
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_event: OnEvent | None = None
-        self._switch_interval = sys.getswitchinterval()
+        self._switch_interval = SwitchInterval()
         self._collections = RareCollections()
         self._collects = False
 
@@ -115,11 +113,10 @@ class ThreadHost(EngineHost):
             raise UsageError("this media host runs already, or has run: make a new one")
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
-        self._switch_interval = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._switch_interval.begin()
         keep_freed_memory()
-        self._collects = gc.isenabled()  # who has turned it off wants it to stay off
         self._collections.begin()
+        self._collects = self._collections.were_on  # who has turned it off wants it to stay off
         self._thread = threading.Thread(target=self._run, name="rtpmix-media", daemon=True)
         self._thread.start()
 
@@ -130,8 +127,8 @@ class ThreadHost(EngineHost):
         if thread is not None and thread.is_alive():
             await asyncio.get_running_loop().run_in_executor(None, thread.join)
             await asyncio.sleep(0)  # the last events are queued on the loop: let them come
-            sys.setswitchinterval(self._switch_interval)
-            self._collections.end()
+        self._switch_interval.end()
+        self._collections.end()
         self._coding.close()
         self._io.close()
 
@@ -162,7 +159,7 @@ class ThreadHost(EngineHost):
                     late -= frames * PTIME_S
             # Rounded up from a fifth of a beat: better some delay too much, which is cut again.
             engine.behind = int(max(late, 0.0) / self._beat_s + 0.8)
-            sys.setswitchinterval(BEAT_INTERVAL_S)
+            self._switch_interval.lengthen()
             if self._collects:
                 gc.disable()
             events: list[MixerEvent] = []
@@ -178,7 +175,7 @@ class ThreadHost(EngineHost):
                 end_beat()
             if self._collects:
                 gc.enable()
-            sys.setswitchinterval(SWITCH_INTERVAL_S)
+            self._switch_interval.shorten()
             self._tell(events)
         self._tell(media.finish())
 

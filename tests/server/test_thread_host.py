@@ -23,11 +23,8 @@ from rtpmix.mixer.commands import (
 )
 from rtpmix.rtp.packet import RtpPacket
 from rtpmix.server.memory import RareCollections
-from rtpmix.server.thread_host import (
-    BEAT_INTERVAL_S,
-    SWITCH_INTERVAL_S,
-    ThreadHost,
-)
+from rtpmix.server.switch_interval import BEAT_INTERVAL_S, SWITCH_INTERVAL_S
+from rtpmix.server.thread_host import ThreadHost
 
 UNITY = 32768
 PORTS = range(13420, 13460)
@@ -129,6 +126,26 @@ async def test_settings_of_the_process_are_put_back() -> None:
     assert gc.get_threshold() == thresholds
     assert gc.get_freeze_count() <= frozen
     assert not [thread for thread in threading.enumerate() if thread.name == "rtpmix-media"]
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["first started", "last started"])
+async def test_settings_of_the_process_are_put_back_in_whatever_order_hosts_stop(
+    first: int,
+) -> None:
+    before, thresholds, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
+    hosts = [ThreadHost(ports=PORTS), ThreadHost(ports=PORTS)]
+    for host in hosts:
+        await host.start(lambda event: None)
+    await hosts.pop(first).stop()
+    between, within = pytest.approx(SWITCH_INTERVAL_S), pytest.approx(BEAT_INTERVAL_S)
+    assert sys.getswitchinterval() in (between, within)
+    assert gc.get_threshold() == RareCollections.THRESHOLDS
+    await hosts[0].stop()
+    await hosts[0].stop()
+    assert sys.getswitchinterval() == pytest.approx(before)
+    assert gc.get_threshold() == thresholds
+    assert gc.get_freeze_count() <= frozen
+    assert gc.isenabled()
 
 
 async def test_host_that_never_started_can_stop() -> None:
