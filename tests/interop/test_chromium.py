@@ -17,7 +17,7 @@ from rtpmix.testing import TonePhone
 from tests.interop.chromium import EAR, Site, browsing
 from tests.interop.conftest import find_peer
 from tests.interop.sipp import server_address
-from tests.interop.test_webrtc import BOB, BROWSER, BrowserSession, address
+from tests.interop.webrtc_peer import BOB, BROWSER, BrowserSession, address
 
 __all__ = ["address"]  # a fixture
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 import rtpmix
-from rtpmix.testing import TonePhone
-from rtpmix.testing.audio import CLOCK_HZ, tones_heard
-from tests.interop.sipp import server_address
-from tests.interop.test_webrtc import BOB, BROWSER, Browser, BrowserSession, address, browser
+from tests.interop.webrtc_peer import BOB, BROWSER, Browser, address, browser, browser_calls_bob
 
 __all__ = ["address", "browser"]  # fixtures
 
@@ -46,43 +43,25 @@ def config(config: rtpmix.Config, address: str) -> rtpmix.Config:
 
 @pytest.mark.parametrize("hidden", [mdns, private], ids=["mdns", "private"])
 async def test_a_browser_behind_nat_is_found_by_its_checks(
-    server: rtpmix.Server, browser: Browser, address: str, hidden: object
+    server: rtpmix.Server, browser: Browser, address: str, hidden: Callable[[bytes], bytes]
 ) -> None:
     """RFC 8445 section 7.3.2: the nominated pair's remote end is the source of the check."""
-    assert callable(hidden)
-    bob = TonePhone("bob", host=address, frequency=BOB)
-    caller = TonePhone("browser")  # its SIP; the media is the browser's
     events = server.events()
-    legs: list[rtpmix.Leg] = []
 
-    @server.on_invite
-    async def connect(call: rtpmix.IncomingCall) -> None:
-        far = await server.invite(bob.uri)
-        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
-        legs.append(near)
-        await server.bridge(near, far)
-        await near.closed()
-
-    async with bob, caller:
-        said = await browser.offer()
+    def say(said: bytes) -> bytes:
         told = hidden(said)
         assert address.encode() not in b"".join(re.findall(rb"(?:c=|a=cand)[^\r]*", told))
-        session = BrowserSession(told)
-        caller._new_session = session.itself  # type: ignore[method-assign, assignment]
-        await caller.call(f"sip:bob@{server_address(server, 'udp')}")
-        await browser.answered(session.answer)
-        async with asyncio.timeout(20):
-            while not bob.hears(BROWSER):  # noqa: ASYNC110 - state
-                await asyncio.sleep(0.2)
+        return told
+
+    async with browser_calls_bob(server, browser, address, say) as call:
+        await browser.answered(call.answer)
+        await call.both_hear()
         await asyncio.sleep(2)
-        heard = np.concatenate(browser.heard[-75:])
-        rate = len(browser.heard[-1]) * 50
-        assert bob.hears(BROWSER, BOB) == {BROWSER}
-        assert tones_heard(heard[:: max(1, rate // CLOCK_HZ)], (BROWSER, BOB)) == {BOB}
+        assert call.hears() == ({BROWSER}, {BOB})
         async for event in events:
             if isinstance(event, rtpmix.LegMediaLatched):
                 break
-        assert event.leg == legs[0].id
+        assert event.leg == call.leg.id
         assert event.remote[0] == address
         assert event.signalled == (None if hidden is mdns else ("10.255.77.3", event.signalled[1]))
     counts = server.snapshot()["media"]["checks"]

@@ -12,14 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import aioice
-import numpy as np
 import pytest
 
 import rtpmix
 from rtpmix.testing import TonePhone
-from rtpmix.testing.audio import CLOCK_HZ, tones_heard
-from tests.interop.sipp import server_address
-from tests.interop.test_webrtc import BOB, BROWSER, Browser, BrowserSession, address, browser
+from tests.interop.webrtc_peer import BOB, BROWSER, Browser, address, browser, browser_calls_bob
 
 __all__ = ["address", "browser"]  # fixtures
 
@@ -111,48 +108,27 @@ async def test_a_peer_that_begins_ice_anew_is_followed_and_heard_all_the_while(
     config: rtpmix.Config, browser: Browser, address: str, workers: int
 ) -> None:
     """RFC 8445 sections 9 and 12.1, RFC 8839 section 4.4."""
-    bob = TonePhone("bob", host=address, frequency=BOB)
-    caller = TonePhone("browser")  # its SIP; the media is the browser's
-    async with rtpmix.Server(replace(config, workers=workers)) as server, bob, caller:
-
-        @server.on_invite
-        async def talk(call: rtpmix.IncomingCall) -> None:
-            far = await server.invite(bob.uri)
-            near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
-            await server.bridge(near, far)
-            await near.closed()
-
-        async def both_hear() -> None:
-            async with asyncio.timeout(20):
-                while True:
-                    await asyncio.sleep(0.2)
-                    heard = np.concatenate([np.zeros(1, np.int16), *browser.heard[-50:]])
-                    rate = len(browser.heard[-1]) * 50 if browser.heard else CLOCK_HZ
-                    tones = tones_heard(heard[:: max(1, rate // CLOCK_HZ)], (BROWSER, BOB))
-                    if bob.hears(BROWSER, BOB) == {BROWSER} and tones == {BOB}:
-                        return
-
-        said = await browser.offer()
+    async with (
+        rtpmix.Server(replace(config, workers=workers)) as server,
+        browser_calls_bob(server, browser, address) as call,
+    ):
         agents = Restartable(browser)
-        session = BrowserSession(said)
-        caller._new_session = session.itself  # type: ignore[method-assign, assignment]
-        await caller.call(f"sip:bob@{server_address(server, 'udp')}")
         agents.take(agents.first)
-        await browser.answered(session.answer)
-        await both_hear()
+        await browser.answered(call.answer)
+        await call.both_hear()
 
         second = aioice.Connection(ice_controlling=True)
         await second.gather_candidates()
-        answer = await reinvite(caller, offer_of(second, said))
-        assert not set(credentials(answer)) & set(credentials(session.answer))
+        answer = await reinvite(call.caller, offer_of(second, call.said))
+        assert not set(credentials(answer)) & set(credentials(call.answer))
         before = agents.counts[0]
         await asyncio.sleep(1.0)
         assert agents.counts[0] >= before + 40  # nothing is nominated yet: the old pair goes on
-        assert bob.hears(BROWSER, BOB) == {BROWSER}
+        assert call.bob.hears(BROWSER, BOB) == {BROWSER}
         await connect(second, answer)
         agents.take(second)
         await asyncio.sleep(1.5)
-        await both_hear()
+        await call.both_hear()
         former, latter = agents.counts
         await asyncio.sleep(1.0)
         assert agents.counts[0] == former

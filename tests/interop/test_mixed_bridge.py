@@ -18,9 +18,9 @@ from tests.interop.chromium import Site
 from tests.interop.conftest import Phones
 from tests.interop.hearing import SETTLE_S, Listen, usual_level_db
 from tests.interop.sipp import server_address
-from tests.interop.test_webrtc import address
 from tests.interop.test_who_hears_whom import POLICY, TONES, go_through_all_modes
 from tests.interop.web_phone import for_web_phones, open_phone, site_with_jssip
+from tests.interop.webrtc_peer import address
 
 __all__ = ["address"]  # a fixture
 

@@ -15,7 +15,6 @@ import rtpmix
 from rtpmix.testing import TonePhone
 from tests.interop.chromium import Site
 from tests.interop.sipp import server_address
-from tests.interop.test_webrtc import address
 from tests.interop.web_phone import (
     WebPhone,
     for_web_phones,
@@ -23,6 +22,7 @@ from tests.interop.web_phone import (
     site_with_jssip,
     site_with_sipjs,
 )
+from tests.interop.webrtc_peer import address
 
 __all__ = ["address"]  # a fixture
 

@@ -3,110 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import fractions
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import pytest
-from aioice.ice import get_host_addresses
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
-from av import AudioFrame
 
 import rtpmix
-from rtpmix.testing import TonePhone
-from rtpmix.testing.audio import CLOCK_HZ, Samples, tone, tones_heard
-from tests.interop.conftest import absent
-from tests.interop.sipp import server_address
+from tests.interop.webrtc_peer import BOB, BROWSER, Browser, address, browser, browser_calls_bob
 
-BROWSER, BOB = 437.0, 1013.0
-FRAME = 160
-
-
-class Voice(MediaStreamTrack):  # type: ignore[misc]
-    """A microphone that says one tone."""
-
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pcm = tone(BROWSER, 60.0, level_db=-14.0)
-        self._at = 0
-        self._began = 0.0
-
-    async def recv(self) -> AudioFrame:
-        """Return the next 20 ms when they are due."""
-        loop = asyncio.get_running_loop()
-        self._began = self._began or loop.time()
-        await asyncio.sleep(max(0.0, self._began + self._at / CLOCK_HZ - loop.time()))
-        samples = self._pcm[self._at : self._at + FRAME]
-        frame = AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts = CLOCK_HZ, self._at
-        frame.time_base = fractions.Fraction(1, CLOCK_HZ)
-        self._at += FRAME
-        return frame
-
-
-class Browser:
-    """One peer connection, and what it hears."""
-
-    def __init__(self) -> None:
-        self.connection = RTCPeerConnection()
-        self.heard: list[Samples] = []
-        self._ear: asyncio.Task[None] | None = None
-        self.connection.addTrack(Voice())
-
-        @self.connection.on("track")
-        def listen(track: Any) -> None:
-            self._ear = asyncio.ensure_future(self._listen(track))
-
-    async def _listen(self, track: Any) -> None:
-        while True:
-            frame = await track.recv()
-            self.heard.append(frame.to_ndarray().reshape(-1).astype(np.int16))
-
-    async def offer(self) -> bytes:
-        await self.connection.setLocalDescription(await self.connection.createOffer())
-        return str(self.connection.localDescription.sdp).encode()
-
-    async def answered(self, body: bytes) -> None:
-        answer = RTCSessionDescription(sdp=body.decode(), type="answer")
-        await self.connection.setRemoteDescription(answer)
-
-    async def close(self) -> None:
-        if self._ear is not None:
-            self._ear.cancel()
-        await self.connection.close()
-
-
-class BrowserSession:
-    """What a test phone says and hears in SDP, when the media is the browser's."""
-
-    def __init__(self, said: bytes) -> None:
-        self._said = said
-        self.answer = b""
-
-    async def itself(self) -> BrowserSession:
-        return self
-
-    def offer(self, *, listen_only: bool = False) -> bytes:
-        return self._said
-
-    def accept_answer(self, body: bytes) -> None:
-        self.answer = body
-
-    def close(self) -> None:
-        """The browser closes its own."""
-
-
-@pytest.fixture
-def address() -> str:
-    """An address of this machine that is not the loopback one, which ICE passes over."""
-    found = get_host_addresses(use_ipv4=True, use_ipv6=False)
-    if not found:
-        absent("this machine has no address but the loopback one")
-    return str(found[0])
+__all__ = ["address", "browser"]  # fixtures
 
 
 @pytest.fixture(params=["PCMU", "G722", "opus"])
@@ -121,46 +25,16 @@ def config(config: rtpmix.Config, address: str, codec: str) -> rtpmix.Config:
     return replace(config, media_address=address, codecs=tuple({codec: None, "PCMU": None}))
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A peer connection that is closed when the test is over."""
-    made = Browser()
-    yield made
-    await made.close()
-
-
 async def test_a_webrtc_peer_and_a_plain_phone_hear_each_other(
     server: rtpmix.Server, browser: Browser, address: str, codec: str
 ) -> None:
-    bob = TonePhone("bob", host=address, frequency=BOB)
-    caller = TonePhone("browser")  # its SIP; the media is the browser's
-    legs: list[rtpmix.Leg] = []
-
-    @server.on_invite
-    async def connect(call: rtpmix.IncomingCall) -> None:
-        far = await server.invite(bob.uri)
-        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
-        legs.append(near)
-        await server.bridge(near, far)
-        await near.closed()
-
-    async with bob, caller:
-        target = f"sip:bob@{server_address(server, 'udp')}"
-        session = BrowserSession(await browser.offer())
-        caller._new_session = session.itself  # type: ignore[method-assign, assignment]
-        await caller.call(target)
-        body = session.answer
-        assert b"a=ice-lite" in body
-        assert b"a=group:BUNDLE" in body
-        await browser.answered(body)
-        async with asyncio.timeout(20):
-            while not bob.hears(BROWSER):  # noqa: ASYNC110 - state
-                await asyncio.sleep(0.2)
+    async with browser_calls_bob(server, browser, address) as call:
+        assert b"a=ice-lite" in call.answer
+        assert b"a=group:BUNDLE" in call.answer
+        await browser.answered(call.answer)
+        await call.both_hear()
         await asyncio.sleep(2)
-        heard = np.concatenate(browser.heard[-75:])
-        rate = len(browser.heard[-1]) * 50
-        assert bob.hears(BROWSER, BOB) == {BROWSER}
-        assert tones_heard(heard[:: max(1, rate // CLOCK_HZ)], (BROWSER, BOB)) == {BOB}
-        assert legs[0].encryption == "DTLS-SRTP"
-        assert legs[0].codec == codec
+        assert call.hears() == ({BROWSER}, {BOB})
+        assert call.leg.encryption == "DTLS-SRTP"
+        assert call.leg.codec == codec
         assert browser.connection.connectionState == "connected"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,32 +37,39 @@ class WebPhone:
         return await self.site.news.take(event=event, **facts)
 
 
-@asynccontextmanager
-async def site_with_jssip() -> AsyncIterator[Site]:
-    """Serve the page; without JsSIP fail in CI, and skip elsewhere."""
-    library = HERE / "node_modules/jssip/lib/JsSIP.js"
-    if not library.is_file():
-        absent("JsSIP is not installed: make peers")
+def installed(name: str, path: str) -> Path:
+    """Return where a library for pages is; without it fail in CI, and skip elsewhere."""
+    library = HERE / "node_modules" / path
+    if not library.exists():
+        absent(f"{name} is not installed: make peers")
     find_peer("chromium")
+    return library
+
+
+@asynccontextmanager
+async def serving(pages: dict[str, str]) -> AsyncIterator[Site]:
+    """Serve these texts by their paths, for as long as the context lasts."""
+    site = Site(pages)
+    await site.start()
+    with contextlib.closing(site):
+        yield site
+
+
+def site_with_jssip() -> AbstractAsyncContextManager[Site]:
+    """Serve a page with JsSIP, made one script."""
+    library = installed("JsSIP", "jssip/lib/JsSIP.js")
     scripts = {
         "/jssip.js": bundle(library, name="JsSIP"),
         "/ear.js": EAR,
         "/page.js": (HERE / "page.js").read_text(),
     }
     page = "".join(f'<script src="{path}"></script>' for path in scripts)
-    site = Site({"/": f"<!doctype html>{page}", **scripts})
-    await site.start()
-    with contextlib.closing(site):
-        yield site
+    return serving({"/": f"<!doctype html>{page}", **scripts})
 
 
-@asynccontextmanager
-async def site_with_sipjs() -> AsyncIterator[Site]:
+def site_with_sipjs() -> AbstractAsyncContextManager[Site]:
     """Serve a page with SIP.js, of which the browser loads the modules themselves."""
-    library = HERE / "node_modules/sip.js/lib"
-    if not library.is_dir():
-        absent("SIP.js is not installed: make peers")
-    find_peer("chromium")
+    library = installed("SIP.js", "sip.js/lib")
     modules = {
         f"/sip.js/{path.relative_to(library)}": path.read_text() for path in library.rglob("*.js")
     }
@@ -71,10 +78,7 @@ async def site_with_sipjs() -> AsyncIterator[Site]:
         '<script type="module" src="/page.js"></script>'
     )
     own = {"/": page, "/ear.js": EAR, "/page.js": (HERE / "sipjs_page.js").read_text()}
-    site = Site({**modules, **own})
-    await site.start()
-    with contextlib.closing(site):
-        yield site
+    return serving({**modules, **own})
 
 
 @asynccontextmanager
