@@ -5,6 +5,10 @@ effect, at its sample.  The mixer's arithmetic is exact, so replaying them throu
 gives every `.heard` packet bit for bit, on any machine.  A packet that differs was not sent by the
 call that this capture claims to be.
 
+Of a wideband leg this is about its rows of 8 kHz, ``.in.8k`` and ``.heard.8k``: they prove what
+others heard of it at 8 kHz, and who was in its mix.  What the capture has at the leg's own rate is
+not mixed again.
+
 Frames that were mixed from something that is not recorded, an announcement for example, can't be
 replayed; they are counted apart.
 """
@@ -81,7 +85,9 @@ def replay(path: Path, keys: Recipients) -> ReplayReport:
         seat = run.seats.get(track.leg)
         if seat is None:
             raise RecordingError(f"{path}: the events track does not name {track.leg}", path=path)
-        if track.kind is Kind.SPOKEN:
+        if track.rate_hz != CLOCK_HZ:
+            continue  # of a wide leg there are rows of 8 kHz as well
+        if track.kind in (Kind.SPOKEN, Kind.SPOKEN_8K):
             spoken = np.frombuffer(packet.payload, ">i2").astype(np.int16)
             run.spoken[record.sample][seat] = spoken
         else:

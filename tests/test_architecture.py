@@ -29,7 +29,7 @@ CORE = {
     "audio": {"errors"},
     "mixer": {"errors", "rtp", "audio"},
     "supervision": {"errors", "mixer"},
-    "recorder": {"errors", "rtp"},
+    "recorder": {"errors", "rtp", "audio"},
 }
 SHELL = {
     "transports": {"errors"},

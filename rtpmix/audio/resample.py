@@ -32,6 +32,7 @@ _PASS_HZ = {8000: 3300, 16000: 7000}
 # A product of more multiplications is spread by BLAS over threads of its own, which a tick would
 # wait for: on a busy machine a hundred times as long. Nor is it quicker in one thread.
 MOST_PRODUCTS = 700_000
+_PIECE = 100  # frames of a long signal at once
 _TRANSITION = 4.06  # length of the filter times its transition band, for that window
 
 
@@ -54,7 +55,7 @@ class Resampler:
     history : int
         Input samples before a frame that its output depends on.
     delay_ms : float
-        Of the output behind the input.
+        Of the output behind the input; ``delay``: in samples of the output, rounded down.
     taps : (n,) int64 ndarray
         Q15 coefficients at the higher rate; going up, each phase of them sums to 32768.
     """
@@ -68,6 +69,7 @@ class Resampler:
         taps = np.rint(exact).astype(np.int64)
         half = len(taps) // 2
         self.delay_ms = half * 1000 / high
+        self.delay = half if up else half // ratio
         # A constant comes through unchanged: what rounding took is given to the largest tap.
         for phase in range(ratio if up else 1):
             of_phase = slice(phase, None, ratio) if up else slice(None)
@@ -153,6 +155,31 @@ def resampler(from_hz: int, to_hz: int) -> Resampler:
             f"no resampling from {from_hz} to {to_hz} Hz: give two of 8000, 16000 and 48000"
         )
     return Resampler(from_hz, to_hz)
+
+
+def resampled(samples: Linear, from_hz: int, to_hz: int) -> Linear:
+    """Return a whole signal at a higher rate, as long as before and without the filter's delay.
+
+    Parameters
+    ----------
+    samples : (n,) int16 ndarray
+        Of any length; equal rates give it back as it is.
+
+    Raises
+    ------
+    UsageError
+        See `resampler`.
+    """
+    if from_hz == to_hz:
+        return samples
+    stream, late = Stream(from_hz, to_hz), resampler(from_hz, to_hz).delay
+    wanted = len(samples) * to_hz // from_hz
+    frame = from_hz // 50
+    silent = -len(samples) % frame + frame * -(-late * 50 // to_hz)
+    line = np.concatenate([samples, np.zeros(silent, np.int16)])
+    pieces = range(0, len(line), _PIECE * frame)
+    parts = [stream.process(line[at : at + _PIECE * frame]) for at in pieces]
+    return np.concatenate([np.zeros(0, np.int16), *parts])[late : late + wanted]
 
 
 class Stream:

@@ -220,10 +220,11 @@ class SetAutoGain(Command):
 
 @dataclass(frozen=True, slots=True)
 class Record(Command):
-    """From the next tick, hand out this leg's input and output in every `TapBlock`."""
+    """From the next tick, hand out a leg's input and output in every `TapBlock`, also at a rate."""
 
     leg: int
     on: bool = True
+    rate_hz: int = 8000
 
 
 # ----------------------------------------------------------------------------- events

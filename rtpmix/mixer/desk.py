@@ -281,10 +281,12 @@ class Desk:
         row = self._row(command.leg, Kind.LEG)
         if row is None:
             return f"no leg {command.leg}"
+        if (why := _rate_refusal(command.rate_hz)) is not None:
+            return why
         if command.on:
-            self._copies.recorded[command.leg] = None
+            self._copies.record(command.leg, command.rate_hz)
         else:
-            self._copies.recorded.pop(command.leg, None)
+            self._copies.leave_out(command.leg)
         self._board.changed(int(self._rows.phase[row]))
         return None
 
@@ -299,7 +301,7 @@ class Desk:
 
 
 def _rate_refusal(rate_hz: int) -> str | None:
-    """Say what is wrong with the rate of a source or a tap, or None."""
+    """Say what is wrong with the rate of a source, a tap or a recording, or None."""
     return None if rate_hz in RATES_HZ else f"{rate_hz} Hz; give 8000, 16000 or 48000"
 
 

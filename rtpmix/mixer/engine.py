@@ -240,7 +240,7 @@ class Engine:
             busy = set(self._digits.saying)
             outbox.extra += self._comfort_out.packets(layout, heard, beat, busy)
         outbox.extra += self._wide_send.send(layout, spoken, heard, sent)
-        self._copies.take(layout, at, spoken, heard, codes, present, sent)
+        self._copies.take(layout, at, spoken, heard, codes, present, sent, self._wide_send.heard)
         rows.timestamp_out[legs := layout.rows[layout.legs]] += FRAME
         rows.ticked_at[legs] = beat
         return outbox

@@ -21,8 +21,9 @@ from .gains import Exact, coefficients_of_frame, mix_ramp, product
 from .rows import FRAME, Kind, Numbers, Rows
 
 _LEG, _SOURCE, _TAP = int(Kind.LEG), int(Kind.SOURCE), int(Kind.TAP)  # numpy is slow with enums
-# Recorded legs, their places, their laws, and who contributes to what each hears
-Recorded = tuple[tuple[int, ...], Numbers, tuple[str, ...], tuple[tuple[int, ...], ...]]
+# Recorded legs, their places, their laws, who contributes to what each hears, and those of higher
+# rates (as `wide_records` groups them)
+Recorded = tuple[tuple[int, ...], Numbers, tuple[str, ...], tuple[tuple[int, ...], ...], list[Any]]
 
 
 @dataclass(slots=True)

@@ -11,8 +11,9 @@ from .g711 import NAMES
 from .layout import Layout, Recorded
 from .rows import Rows
 from .switchboard import Switchboard
-from .tap import TapBlock
+from .tap import TapBlock, WideFrames
 from .wide import WideLegs
+from .wide_records import WideRecords
 from .wide_taps import WideTaps
 
 Linear = NDArray[np.int16]
@@ -34,7 +35,8 @@ class Copies:
         self._board = board
         self._events = events
         self._wide_taps = WideTaps(rows, board, wide)
-        self.recorded: dict[int, None] = {}  # legs, in the order of their commands
+        self._wide_records = WideRecords(rows, board, wide)
+        self.recorded: dict[int, int] = {}  # legs, in the order of their commands: in Hz
         self._followers: dict[int, dict[int, str]] = {}  # leg -> tap -> side
         self._leg_of: dict[int, int] = {}
         self.blocks: list[TapBlock] = []
@@ -65,9 +67,18 @@ class Copies:
             self._followers.pop(leg, None)
         return True
 
+    def record(self, leg: int, rate_hz: int) -> None:
+        """Record a leg, at 8 kHz and at this rate."""
+        self.recorded[leg] = rate_hz
+
+    def leave_out(self, leg: int) -> None:
+        """Record a leg no longer."""
+        self.recorded.pop(leg, None)
+        self._wide_records.forget(leg)
+
     def forget(self, leg: int) -> None:
         """A leg closed: its copies end."""
-        self.recorded.pop(leg, None)
+        self.leave_out(leg)
         self._followers.pop(leg, None)
         if leg in self._leg_of.values():
             for tap in [tap for tap, followed in self._leg_of.items() if followed == leg]:
@@ -87,8 +98,12 @@ class Copies:
         codes: NDArray[np.uint8],
         present: NDArray[np.bool_],
         sent: NDArray[np.bool_],
+        wide_heard: list[Linear | None],
     ) -> None:
-        """Hand out copies of one mixed frame; all arrays are in layout order."""
+        """Hand out copies of one mixed frame; all arrays are in layout order.
+
+        ``wide_heard``: what the layout's parties heard, each at its rate.
+        """
         seats = self._rows.seat
         for row in layout.taps:
             pcm = heard[layout.positions[row]].astype("<i2").tobytes()
@@ -103,7 +118,7 @@ class Copies:
         if self._wide_taps.taps:
             self._wide_taps.take(layout, at, spoken, self._events)
         if self.recorded:
-            self._record(layout, at, spoken, heard, codes, present, sent)
+            self._record(layout, at, spoken, heard, codes, present, sent, wide_heard)
 
     def _record(
         self,
@@ -114,13 +129,17 @@ class Copies:
         codes: NDArray[np.uint8],
         present: NDArray[np.bool_],
         sent: NDArray[np.bool_],
+        wide_heard: list[Linear | None],
     ) -> None:
         cached = layout.recorded
         if cached is None:
             cached = layout.recorded = self._arrange(layout)
-        legs, places, laws, contributors = cached
+        legs, places, laws, contributors, groups = cached
         if not legs:
             return
+        wide: tuple[WideFrames, ...] = ()
+        if groups:
+            wide = self._wide_records.take(layout, groups, spoken, wide_heard)
         self.blocks.append(
             TapBlock(
                 sample=at,
@@ -132,6 +151,7 @@ class Copies:
                 present=present[places],
                 contributors=contributors,
                 heard_mixed=heard[places],
+                wide=wide,
             )
         )
 
@@ -153,10 +173,12 @@ class Copies:
             if bridge.number not in by_bridge:
                 by_bridge[bridge.number] = bridge.contributors()
             contributors.append(by_bridge[bridge.number].get(leg, ()))
+        legs = tuple(leg for leg, _ in found)
         return (
-            tuple(leg for leg, _ in found),
+            legs,
             np.array([place for _, place in found], np.int64),
-            # Of other codecs a recording has the view at 8 kHz, as PCMU.
+            # Of other codecs the rows of 8 kHz are as PCMU.
             tuple(NAMES.get(int(rows.law[rows.of_seat[leg]]), "PCMU") for leg, _ in found),
             tuple(contributors),
+            self._wide_records.arrange(layout, legs, self.recorded),
         )

@@ -65,6 +65,11 @@ class WideSend:
     workers
         Encodes for the dear codecs beside the tick; their packets leave with the next beat, or the
         first one that finds them done. None: everything is encoded at once.
+
+    Attributes
+    ----------
+    heard : list of (legs, frame) int16 ndarray or None
+        What the parties of the last frame's layout heard before encoding; None for one of 8 kHz.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class WideSend:
         self._workers = workers
         self._mix = WideMix(rows, legs)
         self._coding: list[_Job] = []
+        self.heard: list[Linear | None] = []
 
     def forget(self, row: int) -> None:
         """Drop what is known of a row that is given back."""
@@ -98,8 +104,8 @@ class WideSend:
         packets = self.collect()
         if not layout.wide.size:
             return packets
-        heard = self._mix.mix(layout, spoken)
-        for party, frames in zip(self._legs.parties(layout), heard, strict=True):
+        self.heard = self._mix.mix(layout, spoken)
+        for party, frames in zip(self._legs.parties(layout), self.heard, strict=True):
             which = np.flatnonzero(sent[party.places]).tolist()
             if which:
                 own = narrow[party.places] if frames is None else frames

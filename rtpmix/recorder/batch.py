@@ -15,7 +15,7 @@ RFC 3550 section 5.1; RFC 768 and RFC 1071 sections 1 and 2 (the checksum)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -27,8 +27,14 @@ from .legs import FRAME_SAMPLES
 from .pcap import CHECKSUM, OVERHEAD
 from .track import Template, TrackWriter
 
-SPOKEN, HEARD = 0, 1  # where a payload is
-_OCTETS = 2 * FRAME_SAMPLES, FRAME_SAMPLES
+# Where a payload is.
+SPOKEN, HEARD = 0, 1
+SPOKEN_16K, HEARD_16K, SPOKEN_48K, HEARD_48K = 2, 3, 4, 5
+WIDE = {16000: (SPOKEN_16K, HEARD_16K), 48000: (SPOKEN_48K, HEARD_48K)}
+PER_FRAME = {16000: 1, 48000: 2}  # packets: 20 ms of 48 kHz are more than an Ethernet frame carries
+_OCTETS = 2 * FRAME_SAMPLES, FRAME_SAMPLES, 640, 640, 960, 960
+_SAMPLES = (FRAME_SAMPLES,) * 4 + (FRAME_SAMPLES // 2,) * 2  # of the capture's clock
+_SCALES = 1, 1, 2, 2, 6, 6  # `Track.scale`
 _WORD = 8  # octets: rows are whole words, zero after their packet, to be summed
 _TICK_US = 125  # of the capture's clock
 
@@ -80,7 +86,7 @@ class AudioBatch:
         Parameters
         ----------
         source, rows
-            Their payloads: `SPOKEN` or `HEARD`, and which rows of what `make` gets.
+            Their payloads: `SPOKEN`, `HEARD` or one of `WIDE`, and which rows of what `make` gets.
         ats
             Their samples on the capture's clock.
         created_us
@@ -90,7 +96,7 @@ class AudioBatch:
         -------
         The numbers of their records.
         """
-        template, sequence, expected = writer.place(ats, FRAME_SAMPLES, _OCTETS[source], csrcs)
+        template, sequence, expected = writer.place(ats, _SAMPLES[source], _OCTETS[source], csrcs)
         shape = source, len(template.head), template.trailer
         run = _Run(
             writer, template, payload_type, sequence, expected, created_us, ats, rows, self.frames
@@ -104,6 +110,7 @@ class AudioBatch:
         spoken: NDArray[np.uint8],
         heard: NDArray[np.uint8],
         pause: Callable[[], None] = lambda: None,
+        wide: Mapping[int, NDArray[np.uint8]] | None = None,
     ) -> None:
         """Make all records.
 
@@ -115,11 +122,14 @@ class AudioBatch:
             G.711.
         pause
             Called between steps, for a thread that others wait for.
+        wide : {source: (rows, octets) uint8 ndarray}
+            L16 of higher rates, big endian: 640 octets of 16 kHz, 960 of 48 kHz.
         """
+        payloads = {SPOKEN: spoken, HEARD: heard, **(wide or {})}
         self._records = [b""] * self.frames
         for shape, runs in self._groups.items():
             pause()
-            data, failed = _make(runs, (spoken, heard)[shape[0]])
+            data, failed = _make(runs, payloads[shape[0]], shape[0])
             pause()
             self.refused += len(failed)
             made, stride = data.tobytes(), data.shape[1]
@@ -139,7 +149,9 @@ class AudioBatch:
         return self._records[number]
 
 
-def _make(runs: list[_Run], payloads: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[int]]:
+def _make(
+    runs: list[_Run], payloads: NDArray[np.uint8], source: int
+) -> tuple[NDArray[np.uint8], list[int]]:
     """Return records in rows, and the places of those that are none."""
     counts = np.array([len(run.ats) for run in runs])
     first = np.cumsum(counts) - counts
@@ -153,13 +165,13 @@ def _make(runs: list[_Run], payloads: NDArray[np.uint8]) -> tuple[NDArray[np.uin
     data[:, 0:4], data[:, 4:8] = _octets(seconds, "<u4"), _octets(microseconds, "<u4")
     # The RTP header (RFC 3550 section 5.1): marker and type, sequence number, timestamp.
     expected = np.empty(total, np.int64)
-    expected[1:] = ats[:-1] + FRAME_SAMPLES
+    expected[1:] = ats[:-1] + _SAMPLES[source]
     expected[first] = [run.expected for run in runs]
     types = np.repeat([run.payload_type for run in runs], counts)
     data[:, OVERHEAD + 1] = types | np.where(ats != expected, 0x80, 0)
     numbers = np.arange(total) + np.repeat([run.sequence for run in runs] - first, counts)
     data[:, OVERHEAD + 2 : OVERHEAD + 4] = _octets(numbers, ">u2")
-    data[:, OVERHEAD + 4 : OVERHEAD + 8] = _octets(ats, ">u4")
+    data[:, OVERHEAD + 4 : OVERHEAD + 8] = _octets(ats * _SCALES[source], ">u4")
     data[:, head : head + octets] = payloads[[*chain.from_iterable([run.rows for run in runs])]]
     boxes = Boxes(data, OVERHEAD)
     boxes.lengths[:] = head + octets - OVERHEAD

@@ -31,6 +31,7 @@ from .segment_series import SegmentSeries
 from .summary import CaptureSummary
 from .track import CLOCK_HZ, L16, PAYLOAD_TYPES, Kind
 from .vault import KeyVault
+from .wide_runs import take_wide
 
 
 class Capture:
@@ -128,8 +129,10 @@ class Capture:
 
     # ------------------------------------------------------------------ what is recorded
 
-    def add_leg(self, leg: int, name: str, role: str, codec: str, sample: int) -> str:
-        """Begin a leg's two tracks; returns the name they have, made unique.
+    def add_leg(
+        self, leg: int, name: str, role: str, codec: str, sample: int, rate_hz: int = CLOCK_HZ
+    ) -> str:
+        """Begin a leg's tracks; returns the name they have, made unique.
 
         Parameters
         ----------
@@ -139,10 +142,15 @@ class Capture:
             "PCMU" or "PCMA": what it hears at first.
         sample
             On the media host's clock.
+        rate_hz
+            16000 or 48000: two tracks at that rate as well.
         """
         at = self._clock.place(sample)
-        unique, spoken, heard = self._registry.add_leg(leg, name, role, codec)
-        self._legs[leg] = RecordedLeg(unique, spoken, heard)
+        if rate_hz == CLOCK_HZ:
+            recorded = RecordedLeg(*self._registry.add_leg(leg, name, role, codec))
+        else:
+            recorded = RecordedLeg(*self._registry.add_wide_leg(leg, name, role, codec, rate_hz))
+        self._legs[leg], unique = recorded, recorded.name
         self._series.is_ready, self._joined = False, True
         named = {"leg": unique, "role": role, "seat": leg}
         self._facts.put({"event": "leg_added", "sample": at, **named})
@@ -174,6 +182,7 @@ class Capture:
         law: str,
         mixed: bytes,
         contributors: tuple[int, ...],
+        wide: tuple[bytes, bytes] | None = None,
     ) -> None:
         """Take one frame of one leg.
 
@@ -191,6 +200,8 @@ class Capture:
             What was encoded into `heard`: int16 **little** endian.
         contributors
             The seats that are in `mixed`.
+        wide
+            The frame at the leg's higher rate, said and heard: int16 **big** endian.
         """
         recorded = self._legs.get(leg)
         if recorded is None:
@@ -207,6 +218,7 @@ class Capture:
         moment = self._clock.moment(at)
         self._reach(at + FRAME_SAMPLES)
         series.append(speaker.audio(spoken, moment, L16, FRAME_SAMPLES), at)
+        csrcs: tuple[int, ...] = ()
         fact = recorded.mark_spoken(at, present)
         if fact is not None:
             self._facts.put(fact)
@@ -217,7 +229,11 @@ class Capture:
             fact = recorded.mark_heard(at, mixed)
             if fact is not None:
                 self._facts.put(fact)
-        if speaker.packets >= self._policy.segment_packets:
+        if wide is not None and recorded.wide is not None:
+            frames = wide[0], None if heard is None else wide[1]
+            for record in recorded.wide.records(frames, self._clock.moment, at, csrcs):
+                series.append(record, at)
+        if recorded.packets > self._policy.segment_packets - recorded.most_a_frame:
             series.rotate()
 
     @property
@@ -240,7 +256,8 @@ class Capture:
 
         Not where something is due between two of them: keys, a gap's end, a new segment.
         """
-        return not (self._joined or self.gaps.is_open) and self._series.has_room(frames)
+        most = max([recorded.most_a_frame for recorded in self._legs.values()], default=1)
+        return not (self._joined or self.gaps.is_open) and self._series.has_room(frames * most)
 
     def take_runs(
         self, runs: Iterable[tuple[int, LegRun]], batch: AudioBatch
@@ -278,6 +295,7 @@ class Capture:
                     HEARD, run.rows[part], ats[part], begun,
                 )  # fmt: skip
                 made += zip(ats[part], numbers, strict=True)
+        made += take_wide(recorded, run, ats, batch, self._registry.csrcs, begun)
         for fact in facts_of(run, recorded, ats):
             self._facts.put(fact)
         return made

@@ -3,32 +3,85 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from .track import CLOCK_HZ, Track, TrackWriter
+from .track import CLOCK_HZ, L16_TYPES, Moment, Track, TrackWriter
 
 FRAME_SAMPLES = 160  # 20 ms at 8000 Hz
 
 
+class WideTracks:
+    """The two tracks of a leg at its codec's rate, beside those of 8 kHz.
+
+    Attributes
+    ----------
+    payload_type, pieces
+        Of their packets, and how many a frame of 20 ms takes.
+    """
+
+    __slots__ = ("heard", "heard_writer", "payload_type", "pieces", "spoken", "spoken_writer")
+
+    def __init__(self, spoken: Track, heard: Track) -> None:
+        self.spoken, self.heard = spoken, heard
+        self.spoken_writer: TrackWriter | None = None
+        self.heard_writer: TrackWriter | None = None
+        self.payload_type = L16_TYPES[spoken.rate_hz]
+        self.pieces = 2 if spoken.rate_hz == 48000 else 1
+
+    def records(
+        self,
+        frames: tuple[bytes, bytes | None],
+        moments: Callable[[int], Moment],
+        at: int,
+        csrcs: tuple[int, ...],
+    ) -> Iterator[bytes]:
+        """Return the records of one frame.
+
+        Parameters
+        ----------
+        frames
+            What was said and, if it was sent, what was heard: int16 big endian.
+        moments
+            Gives the capture's moment of a sample; ``at`` is the frame's first.
+        csrcs
+            Of what was heard.
+        """
+        span = FRAME_SAMPLES // self.pieces
+        writers = (self.spoken_writer, ()), (self.heard_writer, csrcs)
+        for frame, (writer, listed) in zip(frames, writers, strict=True):
+            if frame is None or writer is None or len(frame) != self.spoken.rate_hz // 25:
+                continue  # not sent, or of a rate that the leg had in another recording
+            size = len(frame) // self.pieces
+            for piece in range(self.pieces):
+                payload = frame[piece * size : (piece + 1) * size]
+                moment = moments(at + piece * span)
+                yield writer.audio(payload, moment, self.payload_type, span, listed)
+
+
 class RecordedLeg:
-    """One leg's two tracks, the hash of what it heard, and the run of frames that it did not speak.
+    """One leg's tracks, the hash of what it heard, and the run of frames that it did not speak.
 
     Parameters
     ----------
     name
         Unique in the capture; its tracks are ``<name>.in`` and ``<name>.heard``.
     spoken, heard
-        Its tracks.
+        Its tracks of 8 kHz.
+    wide
+        Those of a higher rate; None for a leg without.
     """
 
     __slots__ = (
         "_hashed", "_hashed_frames", "_hashed_second", "_invented_from", "_invented_to",
-        "heard", "heard_writer", "name", "spoken", "spoken_writer",
+        "heard", "heard_writer", "name", "spoken", "spoken_writer", "wide",
     )  # fmt: skip
 
-    def __init__(self, name: str, spoken: Track, heard: Track) -> None:
+    def __init__(
+        self, name: str, spoken: Track, heard: Track, wide: WideTracks | None = None
+    ) -> None:
         self.name = name
+        self.wide = wide
         self.spoken = spoken
         self.heard = heard
         # None until the keys of the segment in force are on disk.
@@ -43,21 +96,37 @@ class RecordedLeg:
     @property
     def tracks(self) -> list[Track]:
         """All tracks of the leg."""
-        return [self.spoken, self.heard]
+        wide = [] if self.wide is None else [self.wide.spoken, self.wide.heard]
+        return [self.spoken, self.heard, *wide]
 
     @property
     def writers(self) -> list[TrackWriter | None]:
         """The writers of its tracks, in that order."""
-        return [self.spoken_writer, self.heard_writer]
+        wide = [] if self.wide is None else [self.wide.spoken_writer, self.wide.heard_writer]
+        return [self.spoken_writer, self.heard_writer, *wide]
+
+    @property
+    def packets(self) -> int:
+        """How many its longest track has in the segment in force."""
+        return max(0 if writer is None else writer.packets for writer in self.writers)
+
+    @property
+    def most_a_frame(self) -> int:
+        """How many packets of one track a frame takes."""
+        return 1 if self.wide is None else self.wide.pieces
 
     def open(self, make: Callable[[Track], TrackWriter]) -> None:
         """Make the writers that are missing."""
-        self.spoken_writer = self.spoken_writer or make(self.spoken)
-        self.heard_writer = self.heard_writer or make(self.heard)
+        for part in (self, self.wide):
+            if part is not None:
+                part.spoken_writer = part.spoken_writer or make(part.spoken)
+                part.heard_writer = part.heard_writer or make(part.heard)
 
     def shut(self) -> None:
         """Let the writers go: their segment is over."""
-        self.spoken_writer = self.heard_writer = None
+        for part in (self, self.wide):
+            if part is not None:
+                part.spoken_writer = part.heard_writer = None
 
     @property
     def is_inventing(self) -> bool:

@@ -58,7 +58,8 @@ class RecordReader:
         self._keys = keys
         self._tag = find_suite(manifest.suite).rtp_tag_length
         self._sessions: dict[tuple[int, int], SrtpSession] = {}
-        self._last: dict[int, int] = {}  # SSRC: sample of its last packet
+        self._last: dict[int, int] = {}  # SSRC: timestamp of its last packet, not wrapped
+        self._latest = 0  # sample of the last packet of all
 
     def read(self, number: int, datagram: Datagram) -> Record:
         """Read one datagram of a segment; never raises for what is in it."""
@@ -81,9 +82,11 @@ class RecordReader:
         if self._keys is not None:
             session = self._session(number, track)
             packet = RtpPacket.parse(session.unprotect(datagram.payload))
-        last = self._last.get(track.ssrc, 0)
-        sample = last + ((packet.timestamp - last + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
-        self._last[track.ssrc] = sample
+        # A track that begins late may have its first packet beyond half of the timestamps.
+        last = self._last.get(track.ssrc, self._latest * track.scale)
+        timestamp = last + ((packet.timestamp - last + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+        self._last[track.ssrc] = timestamp
+        self._latest = sample = timestamp // track.scale
         return Record(datagram.offset, track, packet, sample, octets)
 
     def _read_rtcp(self, number: int, track: Track, datagram: Datagram) -> Record:
@@ -205,8 +208,10 @@ class CaptureInfo:
         ]
         for track in self.tracks:
             role = f" ({track.role})" if track.role else ""
+            rate = "" if track.rate_hz == CLOCK_HZ else f" at {track.rate_hz} Hz"
             text.append(
-                f"  {track.name}{role}: {track.codec}, SSRC {track.ssrc:#010x}, port {track.port}"
+                f"  {track.name}{role}: {track.codec}{rate}, SSRC {track.ssrc:#010x}, "
+                f"port {track.port}"
             )
         text.append(f"  signed by {self.signed_by}" if self.signed_by else "  not signed")
         return text

@@ -96,8 +96,7 @@ def _measure(path: Path, entry: SegmentEntry, reader: RecordReader) -> int:
             if record.packet is not None:
                 packets, octets = packets + 1, octets + record.octets
                 if record.track.kind is not Kind.EVENTS:
-                    width = 2 if record.track.kind is Kind.SPOKEN else 1
-                    end = max(end, record.sample + record.octets // width)
+                    end = max(end, record.sample + record.track.duration(record.octets))
             counts[record.track.name] = (packets, octets)
     except _UntrustedError:
         raise

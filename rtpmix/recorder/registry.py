@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .legs import WideTracks
 from .manifest import Manifest
-from .track import FIRST_PORT, MOST_CSRCS, Kind, Track
+from .track import CLOCK_HZ, FIRST_PORT, MOST_CSRCS, Kind, Track
 
 _MOST_SETS = 256  # of contributors, remembered
 
@@ -41,7 +42,9 @@ class Registry:
         self._note = note
         self._csrcs: dict[tuple[int, ...], tuple[int, ...]] = {}
 
-    def add_leg(self, seat: int, name: str, role: str, codec: str) -> tuple[str, Track, Track]:
+    def add_leg(
+        self, seat: int, name: str, role: str, codec: str, rate_hz: int = CLOCK_HZ
+    ) -> tuple[str, Track, Track]:
         """Return a leg's name, made unique, and its spoken and heard tracks."""
         taken = {track.name for track in self._manifest.tracks}
         unique, number = name, 2
@@ -52,13 +55,25 @@ class Registry:
         csrc = self._manifest.contributors.get(seat)
         if any(track.ssrc == csrc for track in self._manifest.tracks):
             csrc = None
-        spoken = self.add_track(
-            f"{unique}.in", Kind.SPOKEN, ssrc=csrc, leg=unique, role=role, codec="L16"
-        )
-        heard = self.add_track(f"{unique}.heard", Kind.HEARD, leg=unique, role=role, codec=codec)
+        more: dict[str, Any] = {"leg": unique, "role": role, "rate_hz": rate_hz}
+        spoken = self.add_track(f"{unique}.in", Kind.SPOKEN, ssrc=csrc, codec="L16", **more)
+        heard = self.add_track(f"{unique}.heard", Kind.HEARD, codec=codec, **more)
         self._manifest.contributors[seat] = spoken.ssrc
         self._csrcs.clear()
         return unique, spoken, heard
+
+    def add_wide_leg(
+        self, seat: int, name: str, role: str, codec: str, rate_hz: int
+    ) -> tuple[str, Track, Track, WideTracks]:
+        """Return a leg's name, its tracks of 8 kHz, and those at a higher rate.
+
+        The latter are its `.in` and `.heard`; contributors are named by the SSRC of that `.in`.
+        """
+        unique, spoken, heard = self.add_leg(seat, name, role, "L16", rate_hz)
+        more: dict[str, Any] = {"leg": unique, "role": role}
+        narrow = self.add_track(f"{unique}.in.8k", Kind.SPOKEN_8K, codec="L16", **more)
+        narrow_heard = self.add_track(f"{unique}.heard.8k", Kind.HEARD_8K, codec=codec, **more)
+        return unique, narrow, narrow_heard, WideTracks(spoken, heard)
 
     def add_track(self, name: str, kind: Kind, *, ssrc: int | None = None, **more: Any) -> Track:
         """Return a track with an SSRC and a port of its own."""

@@ -15,6 +15,14 @@ from .track import CLOCK_HZ
 Said = tuple[bool, str, tuple[int, ...]]  # sent or not, "PCMU" or "PCMA", the seats that are in it
 
 
+@dataclass(frozen=True, slots=True)
+class WideRun:
+    """Where the frames of a run are at a higher rate: rows of that rate's arrays, -1 for none."""
+
+    rate_hz: int
+    rows: list[int]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LegRun:
     """Consecutive frames of one leg.
@@ -31,6 +39,8 @@ class LegRun:
         What was sent, and which of the frames it is true of: all of them, in order.
     mixed : (rows, 320) uint8 ndarray
         What was encoded into what it heard, int16 little endian, of these rows and others.
+    wide
+        The same frames at a higher rate; None where there are none.
     """
 
     samples: list[int]
@@ -38,6 +48,7 @@ class LegRun:
     present: list[bool]
     parts: list[tuple[Said, slice]]
     mixed: NDArray[np.uint8]
+    wide: WideRun | None = None
 
     def heard(self) -> list[tuple[int, tuple[int, ...]]]:
         """Return who was heard, and from which sample on."""

@@ -1,8 +1,9 @@
 """One track of one segment: an RTP session of its own, from payloads to pcap records.
 
 The timestamp is the sample index of the capture's clock, the same origin in all tracks, so tracks
-align by arithmetic.  The sequence starts at 0 and a segment ends before it wraps, so the roll-over
-counter is 0 throughout and any tool can start at any packet.
+align by arithmetic; in a track of a higher rate, that index times the rate over 8000.  The sequence
+starts at 0 and a segment ends before it wraps, so the roll-over counter is 0 throughout and any
+tool can start at any packet.
 
 References
 ----------
@@ -34,7 +35,10 @@ MOST_CSRCS = 15  # RFC 3550 section 5.1: a four-bit count
 FIRST_PORT = 16384
 PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8, "L16": 96, "JSON": 97}
 L16 = PAYLOAD_TYPES["L16"]
-CODECS = {number: codec for codec, number in PAYLOAD_TYPES.items()}
+L16_TYPES = {CLOCK_HZ: L16, 16000: 98, 48000: 99}  # by rate
+CODECS = {number: codec for codec, number in PAYLOAD_TYPES.items()} | dict.fromkeys(
+    L16_TYPES.values(), "L16"
+)
 
 _HEADER = struct.Struct(">BBHII")
 _CLOCK_MASK = 0xFFFFFFFF
@@ -45,7 +49,10 @@ class Kind(Enum):
     """What a track holds."""
 
     SPOKEN = "in"  # what the mixer consumed from a leg: L16
-    HEARD = "heard"  # the payload sent to a leg: PCMU or PCMA
+    HEARD = "heard"  # the payload sent to a leg: PCMU or PCMA; of a wide leg before encoding: L16
+    # What is heard of a wide leg at 8 kHz, and what it would hear there: a replay is of these.
+    SPOKEN_8K = "in-8k"  # L16
+    HEARD_8K = "heard-8k"  # PCMU
     EVENTS = "events"  # facts: JSON lines
 
 
@@ -60,11 +67,29 @@ class Track:
     leg: str | None = None
     role: str | None = None
     codec: str = "JSON"
+    rate_hz: int = CLOCK_HZ
+
+    @property
+    def scale(self) -> int:
+        """Samples of the track in one of the capture's clock."""
+        return self.rate_hz // CLOCK_HZ
+
+    def duration(self, octets: int) -> int:
+        """Return how long a payload of audio is, in samples of the capture's clock."""
+        return octets // (2 if self.codec == "L16" else 1) // self.scale
 
     def to_json(self) -> dict[str, Any]:
         """Return the track's entry for a manifest."""
-        entry = {"name": self.name, "kind": self.kind.value, "ssrc": self.ssrc, "port": self.port}
-        return {**entry, "leg": self.leg, "role": self.role, "codec": self.codec}
+        entry = {
+            "name": self.name,
+            "kind": self.kind.value,
+            "ssrc": self.ssrc,
+            "port": self.port,
+            "leg": self.leg,
+            "role": self.role,
+            "codec": self.codec,
+        }
+        return entry if self.rate_hz == CLOCK_HZ else {**entry, "rate": self.rate_hz}
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Track:
@@ -83,7 +108,15 @@ class Track:
             leg=entry.get("leg"),
             role=entry.get("role"),
             codec=str(entry["codec"]),
+            rate_hz=_rate(entry.get("rate", CLOCK_HZ)),
         )
+
+
+def _rate(value: Any) -> int:
+    """Return the rate that a manifest names."""
+    if value not in L16_TYPES:
+        raise ValueError("a rate that no track has")
+    return int(value)
 
 
 class Moment(NamedTuple):
@@ -118,7 +151,7 @@ class TrackWriter:
     """
 
     __slots__ = (
-        "_expected", "_frame", "_heads", "_report_frame", "_templates", "_trailer",
+        "_expected", "_frame", "_heads", "_report_frame", "_scale", "_templates", "_trailer",
         "ended", "octets", "packets", "session", "track",
     )  # fmt: skip
 
@@ -127,6 +160,7 @@ class TrackWriter:
         self.packets = 0
         self.octets = 0  # of payload, as RFC 3550 section 6.4.1 counts
         self._expected: int | None = None
+        self._scale = track.scale
         self.ended = False  # its BYE was written
         self.session = SrtpSession.sender(key, ssrc=track.ssrc)
         self._trailer = key.suite.rtp_tag_length
@@ -207,7 +241,7 @@ class TrackWriter:
             SenderReport(
                 ssrc=ssrc,
                 ntp=ntp_timestamp(wall),
-                rtp_timestamp=moment.sample & _CLOCK_MASK,
+                rtp_timestamp=moment.sample * self._scale & _CLOCK_MASK,
                 packet_count=self.packets,
                 octet_count=self.octets & _CLOCK_MASK,
             ),
@@ -226,9 +260,8 @@ class TrackWriter:
         if head is None:
             head = self._add_head(csrcs)
         first_octet, listed = head
-        header = _HEADER.pack(
-            first_octet, second_octet, self.packets, moment.sample & _CLOCK_MASK, self.track.ssrc
-        )
+        timestamp = moment.sample * self._scale & _CLOCK_MASK
+        header = _HEADER.pack(first_octet, second_octet, self.packets, timestamp, self.track.ssrc)
         self.packets += 1
         self.octets += len(payload)
         protected = self.session.protect(header + listed + payload)

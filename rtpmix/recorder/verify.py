@@ -274,12 +274,11 @@ class _Inspection:
         found.octets += record.octets
         if found.track.kind is Kind.EVENTS:
             return
-        width = 2 if found.track.codec == "L16" else 1
         if found.first_sample is None:
             found.first_sample = record.sample
         elif record.sample != found.end_sample:
             found.gaps += 1
-        found.end_sample = record.sample + record.octets // width
+        found.end_sample = record.sample + found.track.duration(record.octets)
 
     def _inspect_reports(self, where: str, record: Record, packets: int, octets: int) -> None:
         if record.track is None or record.reports is None:

@@ -8,7 +8,7 @@ RFC 5763; RFC 8122 section 5 (fingerprints); RFC 4145 section 4, RFC 8842 sectio
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .description import Attribute, MediaDescription, SessionDescription
 from .ice import IceCredentials
@@ -40,6 +40,10 @@ class DtlsSecured:
     def suite(self) -> str:
         """The handshake chooses the suite."""
         return "DTLS-SRTP"
+
+    def with_ice(self, ice: IceCredentials | None) -> DtlsSecured:
+        """Return the same association under other ICE credentials of ours, if there is ICE."""
+        return replace(self, ice=ice) if self.ice is not None and ice is not None else self
 
     def attributes(self) -> list[Attribute]:
         """Return what our answer says of it."""

@@ -39,12 +39,23 @@ def speaks_ice(session: SessionDescription, media: MediaDescription) -> bool:
     return named and session.attribute("ice-lite") is None
 
 
+def read_ice(session: SessionDescription, media: MediaDescription) -> IceCredentials | None:
+    """Return what a stream's author checks paths with; None where it does not (RFC 8839 5.4)."""
+    found: list[str] = []
+    for name in ("ice-ufrag", "ice-pwd"):
+        said = media.attribute(name) or session.attribute(name)
+        if said is not None and said.value:
+            found.append(said.value)
+    return IceCredentials(*found) if len(found) == 2 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """What a session keeps saying of its one transport: its name, and whether it is a bundle's."""
 
     mid: str | None = None  # RFC 5888
     bundled: bool = False  # RFC 9143
+    theirs: IceCredentials | None = None  # the peer's: others the next time begin ICE anew
 
     @classmethod
     def of(cls, session: SessionDescription, media: MediaDescription) -> Path:
@@ -52,7 +63,8 @@ class Path:
         attribute = media.attribute("mid")
         mid = attribute.value if attribute is not None else None
         groups = [(each.value or "").split() for each in session.attributes if each.name == "group"]
-        return cls(mid, any(each[:1] == ["BUNDLE"] and mid in each[1:] for each in groups))
+        bundled = any(each[:1] == ["BUNDLE"] and mid in each[1:] for each in groups)
+        return cls(mid, bundled, read_ice(session, media))
 
     def session_says(self, ice: IceCredentials | None) -> tuple[Attribute, ...]:
         """Return what stands before the first stream; other streams than ours are refused."""

@@ -26,7 +26,7 @@ from .description import (
 )
 from .fingerprint import DtlsSecured, finds_peer, ice_of
 from .formats import formats_to_offer, merged
-from .ice import NO_PATH, OFFERED, Path
+from .ice import NO_PATH, OFFERED, Path, read_ice
 from .refusal import NegotiationError, warning_for
 from .security import (
     PLAIN,
@@ -210,8 +210,10 @@ def answer_offer(
     noise = capabilities.comfort_noise and stream.takes_noise and codec.clock_hz == CLOCK_HZ
     formats = [codec, *([COMFORT_NOISE] if noise else [])]
     formats += [events] if events is not None else []
-    protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
     path = Path.of(offer, offer.media[index])
+    if isinstance(secured, DtlsSecured) and current and path.theirs != current.path.theirs:
+        secured = secured.with_ice(local.security.fresh_ice)  # RFC 8445 section 9
+    protocol, keys = slots[index].protocol, secured.attributes() if secured is not None else []
     keys += path.stream_says(ice_of(secured), local.address, local.port)
     keys += _REDUCED if stream.reduced_rtcp else []
     ptime_ms = capabilities.ptime_ms
@@ -280,7 +282,7 @@ def accept_answer(
         protocol=media.protocol,
         reduced_rtcp=ours.reduced_rtcp and theirs.reduced_rtcp,
         secured=secured,
-        path=Path.of(offer, offer.media[index]),
+        path=replace(Path.of(offer, offer.media[index]), theirs=read_ice(answer, media)),
     )
 
 

@@ -57,6 +57,8 @@ class Security:
         5.1.2): where DTLS-SRTP may be offered it is, and no answer in the clear will do.
     ice
         Ours, for peers that check paths and agree on keys by DTLS; None: ICE is passed over.
+    fresh_ice
+        To take in its place where the peer begins ICE anew (RFC 8839 section 4.4).
     offers
         False: under an optional policy, use what a peer offers but offer nothing.
     """
@@ -67,6 +69,7 @@ class Security:
     prefers_dtls: bool = False
     web: bool = False
     ice: IceCredentials | None = field(default=None, repr=False)
+    fresh_ice: IceCredentials | None = field(default=None, repr=False)
     offers: bool = True
 
     @property

@@ -11,10 +11,15 @@ A check proves who wrote it, not who sent it: an eavesdropper may send it again 
 transactions of the last nominations are remembered, and one that comes again from another address
 moves nothing.
 
+A peer that begins ICE anew has new credentials of ours. Media goes on where it goes until the peer
+nominates under them; meanwhile its checks there under the former ones are answered, for it asks by
+them whether we still want what it sends.
+
 References
 ----------
-RFC 8445 sections 7.3 and 7.3.2 (checks that a lite agent receives), 8.2 (what is nominated) and
-19.2 (attacks on checks)
+RFC 8445 sections 7.3 and 7.3.2 (checks that a lite agent receives), 8.2 (what is nominated), 9 and
+12.1 (ICE anew, and where media goes meanwhile) and 19.2 (attacks on checks); RFC 7675 section 5.1
+(consent)
 """
 
 from __future__ import annotations
@@ -55,6 +60,7 @@ class PathPosition:
 
     chosen: Address | None = None
     nominations: tuple[tuple[bytes, Address], ...] = ()
+    former: IceCredentials | None = None
 
 
 class CheckedPath:
@@ -78,6 +84,7 @@ class CheckedPath:
         self.ice = ice
         self.signalled: Address | None = None
         self.open = False
+        self._former = at.former  # while the peer has not nominated under those that it has now
         self._chosen = at.chosen
         self._wanted: Address | None = None
         self._nominations = dict(at.nominations)
@@ -97,11 +104,17 @@ class CheckedPath:
 
     def position(self) -> PathPosition:
         """Return what another process goes on with."""
-        return PathPosition(self._chosen, tuple(self._nominations.items()))
+        return PathPosition(self._chosen, tuple(self._nominations.items()), self._former)
 
     def renew(self, ice: IceCredentials | None) -> None:
         """Begin anew with what was signalled: another peer, or another association."""
-        self.ice, self._chosen, self._wanted = ice, None, None
+        self.ice, self._former, self._chosen, self._wanted = ice, None, None, None
+
+    def restart(self, ice: IceCredentials | None) -> None:
+        """Begin ICE anew with the same peer; None: it gives ICE up."""
+        # After two of them in a row the pair in use is still that of the first credentials.
+        self._former = (self._former or self.ice) if ice is not None else None
+        self.ice = ice
 
     def check(
         self, datagram: bytes, source: Address, now: float, counts: CheckCounts
@@ -129,14 +142,16 @@ class CheckedPath:
 
     def check_again(self, datagram: bytes) -> bytes | None:
         """Answer a check that came where media comes from; None where it deserves no answer."""
-        if self.ice is None or self.remote is None:
-            return None
-        found = Check.read(datagram, self.ice.ufrag)
-        if found is None or not found.authenticates(self.ice.password):
-            return None
-        if not self._nominated(found, self.remote):
-            return None
-        return found.answer(self.ice.password, self.remote)
+        for ice in (self.ice, self._former):
+            found = Check.read(datagram, ice.ufrag) if ice is not None else None
+            if ice is None or found is None or self.remote is None:
+                continue
+            if not found.authenticates(ice.password):
+                return None
+            if ice is self.ice and not self._nominated(found, self.remote):
+                return None
+            return found.answer(ice.password, self.remote)
+        return None
 
     def move(self, now: float) -> Address | None:
         """Go where the peer wants; return that, if it is time to and another place than before."""
@@ -154,6 +169,8 @@ class CheckedPath:
         """Note what an authentic check nominates; False when it is an old one from elsewhere."""
         if self._nominations.get(found.transaction, source) != source:
             return False
+        if found.nominates:
+            self._former = None
         if found.nominates and self.open:
             self._nominations.setdefault(found.transaction, source)
             if len(self._nominations) > REMEMBERED:

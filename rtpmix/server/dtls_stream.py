@@ -14,7 +14,7 @@ RFC 5764 section 5; RFC 7983 (DTLS and SRTP on one port)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..rtp.srtp_position import StreamPosition
 from .checked_paths import CheckedPath, PathPosition
@@ -76,11 +76,19 @@ class DtlsStream:
             self.receive(datagram)
 
     def change(self, terms: DtlsTerms) -> None:
-        """Take new terms: another certificate or another role is another association."""
-        if terms != self.terms:
-            self.terms, self._fresh, self._farewell = terms, None, ()
-            self._handshake, self.cipher = Handshake(terms), None
-            self.path.renew(terms.ice)
+        """Take new terms: another certificate or another role is another association.
+
+        ICE that begins anew is none (RFC 8842 section 6): it chooses a path for the same one.
+        """
+        before, self.terms = self.terms, terms
+        if terms == before:
+            return
+        if replace(terms, ice=None) == replace(before, ice=None):
+            self.path.restart(terms.ice)
+            return
+        self._fresh, self._farewell = None, ()
+        self._handshake, self.cipher = Handshake(terms), None
+        self.path.renew(terms.ice)
 
     @property
     def settled(self) -> bool:

@@ -11,11 +11,12 @@ from itertools import chain, groupby
 from operator import itemgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..mixer.tap import TapBlock
-from ..recorder.batch import AudioBatch
+from ..mixer.tap import TapBlock, WideFrames
+from ..recorder.batch import PER_FRAME, WIDE, AudioBatch
 from ..recorder.capture import Capture
-from ..recorder.runs import LegRun, Said
+from ..recorder.runs import LegRun, Said, WideRun
 from .beat_gate import step_aside
 
 MOST_RECORDS = 512  # of one batch, about: what the writer makes without giving the interpreter up
@@ -56,6 +57,7 @@ class FrameRuns:
             for row, leg in enumerate(block.legs, base):
                 self.rows.setdefault(leg, []).append(row)
         self._present: list[bool] = []
+        self._wide = _WideFrames()
         if blocks:
             self._join(blocks)
 
@@ -68,6 +70,10 @@ class FrameRuns:
         step_aside()
         self._mixed = mixed.astype("<i2").view(np.uint8)
         self._present = np.concatenate([block.present for block in blocks]).tolist()
+        for base, block in zip(self._bases, blocks, strict=True):
+            if block.wide:
+                self._wide.take(base, block)
+        self._wide.join()
 
     def span(self, first: int, stop: int) -> range:
         """Return where the frames of the blocks from ``first`` up to ``stop`` are."""
@@ -92,6 +98,7 @@ class FrameRuns:
             present=[self._present[row] for row in rows],
             parts=parts,
             mixed=self._mixed,
+            wide=self._wide.run(rows) if self._wide.places else None,
         )
 
     def write(
@@ -127,7 +134,7 @@ class FrameRuns:
     def make(self, batch: AudioBatch) -> None:
         """Make the records of a batch."""
         if batch.frames:
-            batch.make(self._spoken, self._heard, step_aside)
+            batch.make(self._spoken, self._heard, step_aside, self._wide.payloads)
 
     def _write_singly(self, capture: Capture, rows: list[int]) -> None:
         """Write frames in the order in which they were taken."""
@@ -143,4 +150,63 @@ class FrameRuns:
                 law=law,
                 mixed=self._mixed[row].tobytes(),
                 contributors=contributors,
+                wide=self._wide.frame(row),
             )
+
+
+class _WideFrames:
+    """The frames at higher rates of consecutive blocks.
+
+    Attributes
+    ----------
+    places : dict
+        Of each frame that there is at a higher rate: the rate, and its row among those.
+    payloads : dict
+        What `AudioBatch.make` takes.
+    """
+
+    def __init__(self) -> None:
+        self.places: dict[int, tuple[int, int]] = {}
+        self.payloads: dict[int, NDArray[np.uint8]] = {}
+        self._frames: dict[int, list[WideFrames]] = {}
+        self._counts: dict[int, int] = {}
+
+    def take(self, base: int, block: TapBlock) -> None:
+        """Take the frames of a block whose first one has the number ``base``."""
+        numbers = {leg: number for number, leg in enumerate(block.legs, base)}
+        for frames in block.wide:
+            rate_hz = frames.rate_hz
+            first = self._counts.get(rate_hz, 0)
+            for row, leg in enumerate(frames.legs, first):
+                self.places[numbers[leg]] = rate_hz, row
+            self._counts[rate_hz] = first + len(frames.legs)
+            self._frames.setdefault(rate_hz, []).append(frames)
+
+    def join(self) -> None:
+        """Make the payloads of all that was taken."""
+        for rate_hz, all_frames in self._frames.items():
+            step_aside()
+            sides = [f.spoken for f in all_frames], [f.heard for f in all_frames]
+            for source, side in zip(WIDE[rate_hz], sides, strict=True):
+                joined = np.concatenate(side).astype(">i2").view(np.uint8)
+                self.payloads[source] = joined.reshape(PER_FRAME[rate_hz] * len(joined), -1)
+
+    def run(self, rows: list[int]) -> WideRun | None:
+        """Return where the frames of a leg are at the last rate that they have."""
+        rates = [self.places[row][0] for row in rows if row in self.places]
+        if not rates:
+            return None
+        nowhere = (rates[-1], -1)
+        found = [self.places.get(row, nowhere) for row in rows]
+        return WideRun(rates[-1], [at if rate == rates[-1] else -1 for rate, at in found])
+
+    def frame(self, row: int) -> tuple[bytes, bytes] | None:
+        """Return one frame, said and heard."""
+        place = self.places.get(row)
+        if place is None:
+            return None
+        rate_hz, at = place
+        spoken, heard = WIDE[rate_hz]
+        pieces = PER_FRAME[rate_hz]
+        own = slice(pieces * at, pieces * (at + 1))
+        return self.payloads[spoken][own].tobytes(), self.payloads[heard][own].tobytes()

@@ -79,6 +79,10 @@ class MediaSecrets:
         if wanted and "sdes" in methods and not security.keys:
             self.draw_keys()
 
+    def prepare_ice(self) -> None:
+        """Have other ICE credentials ready for a peer that may begin ICE anew."""
+        self.security = replace(self.security, fresh_ice=self._draw_ice())
+
     def draw_keys(self) -> Security:
         """Take new SRTP keys for the next offer or answer; return what was before."""
         former = self.security
@@ -90,8 +94,13 @@ class MediaSecrets:
         """Go back to what was before `draw_keys`."""
         self.security = former
 
-    def retire(self, left: Secured | DtlsSecured | None, taken: object) -> None:
-        """Have another key for the suite that was left, should it be agreed on again."""
+    def agree(self, left: Secured | DtlsSecured | None, taken: object) -> None:
+        """Take note of what is in force now, and was before.
+
+        For a suite that was left there is another key, should it be agreed on again.
+        """
+        if isinstance(taken, DtlsSecured) and taken.ice is not None:
+            self.security = replace(self.security, ice=taken.ice)
         if not isinstance(left, Secured):
             return
         if isinstance(taken, Secured) and taken.ours == left.ours:

@@ -244,6 +244,8 @@ class MediaSession:
         offer, self._first, self._offered_late = self._read(body), None, None
         if self.secrets.security.policy is not Encryption.FORBIDDEN:
             self.secrets.prepare(dtls=b"a=fingerprint" in body, keys=b"a=crypto" in body)
+            if self.negotiated is not None and b"a=ice-ufrag" in body:
+                self.secrets.prepare_ice()
         self._version += 1
         description, negotiated = answer_offer(
             offer, self._capabilities, self._local(self.wanted), self.negotiated
@@ -349,7 +351,7 @@ class MediaSession:
         was = before.secured if before is not None else None
         if negotiated.secured != was:
             self._host.secure(self._leg, self.secrets.of(negotiated.secured))
-            self.secrets.retire(was, negotiated.secured)
+            self.secrets.agree(was, negotiated.secured)
 
     def _open(self, negotiated: Negotiated, *, sends: bool, receives: bool) -> OpenLeg:
         return OpenLeg(

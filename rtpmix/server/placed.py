@@ -26,7 +26,7 @@ class PlacedLeg:
     """What must be said again when a leg moves."""
 
     connect: say.Connect | None = None
-    recorded: bool = False
+    recorded: media.Record | None = None
     detects: media.DetectDigits | None = None
     taps: dict[int, media.OpenTap] = field(default_factory=dict)
     keyed: bool = False  # by signalling, or by a DTLS handshake
@@ -41,7 +41,7 @@ class PlacedLeg:
         elif isinstance(message, say.Secure):
             self.keyed = message.keys is not None
         elif isinstance(message, media.Record):
-            self.recorded = message.on
+            self.recorded = message if message.on else None
         elif isinstance(message, media.DetectDigits):
             self.detects = message if message.on else None
         elif isinstance(message, media.OpenTap):

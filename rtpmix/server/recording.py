@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..audio.codecs import CODECS, NARROW_HZ
 from ..events import RecordingGap, RecordingStarted, RecordingStopped
 from ..mixer.commands import Record
 from ..mixer.g711 import LAWS
@@ -59,10 +60,12 @@ class Recording:
         role = self._bridge.role(leg).value
         host = self._board.host
         self._legs.add(leg.number)
-        # Of other codecs the capture has the view at 8 kHz.
-        codec = leg.codec if leg.codec in LAWS else "PCMU"
-        self._writer.add_leg(self.number, leg.number, leg.id, role, codec, host.sample)
-        host.submit(Record(leg.number))
+        # Of other codecs the capture has the view at 8 kHz, and what there is at a higher rate.
+        law = leg.codec if leg.codec in LAWS else "PCMU"
+        codec = CODECS.get(leg.codec)
+        rate_hz = NARROW_HZ if codec is None else codec.rate_hz
+        self._writer.add_leg(self.number, leg.number, leg.id, role, law, host.sample, rate_hz)
+        host.submit(Record(leg.number, rate_hz=rate_hz))
 
     def remove_leg(self, leg: Leg) -> None:
         """Record a leg no longer."""

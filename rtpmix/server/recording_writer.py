@@ -139,10 +139,24 @@ class RecordingWriter:
         self._submit(recording, partial(self._desk.captures.__setitem__, recording, capture))
 
     def add_leg(
-        self, recording: int, leg: int, name: str, role: str, codec: str, sample: int
+        self,
+        recording: int,
+        leg: int,
+        name: str,
+        role: str,
+        codec: str,
+        sample: int,
+        rate_hz: int = CLOCK_HZ,
     ) -> None:
-        """Record a leg from this sample on, as ``<name>.in`` and ``<name>.heard``."""
-        self._submit(recording, partial(self._add_leg, recording, leg, name, role, codec, sample))
+        """Record a leg from this sample on, as ``<name>.in`` and ``<name>.heard``.
+
+        Parameters
+        ----------
+        codec, rate_hz
+            See `Capture.add_leg`.
+        """
+        step = partial(self._add_leg, recording, leg, name, role, codec, sample, rate_hz)
+        self._submit(recording, step)
 
     def remove_leg(self, recording: int, leg: int, sample: int) -> None:
         """End a leg's tracks."""
@@ -264,12 +278,10 @@ class RecordingWriter:
         self._desk.settle(blocks, steps)
         return more
 
-    def _add_leg(
-        self, recording: int, leg: int, name: str, role: str, codec: str, sample: int
-    ) -> None:
+    def _add_leg(self, recording: int, leg: int, *more: Any) -> None:
         capture = self._desk.captures.get(recording)
         if capture is not None:
-            capture.add_leg(leg, name, role, codec, sample)
+            capture.add_leg(leg, *more)
 
     def _remove_leg(self, recording: int, leg: int, sample: int) -> None:
         capture = self._desk.captures.get(recording)

@@ -159,8 +159,8 @@ class SeatPlacement:
         target.send(media.AdoptLeg(number, event.state))
         if leg.connect is not None:
             target.send(leg.connect)
-        if leg.recorded:
-            target.send(media.Record(number))
+        if leg.recorded is not None:
+            target.send(leg.recorded)
         if leg.detects is not None:
             target.send(leg.detects)
         for tap in leg.taps.values():

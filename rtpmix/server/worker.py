@@ -20,8 +20,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from ..errors import RtpmixError, UsageError
 from ..mixer.commands import Command, LegParted, MixerEvent, PartLeg, TapFrame
 from ..mixer.tap import TapBlock
@@ -142,7 +140,13 @@ class Worker(ThreadHost):
         else:
             # From this worker's beat on: the server's clock may be ahead of it.
             writer.add_leg(
-                message.recording, message.leg, message.name, message.role, message.codec, here
+                message.recording,
+                message.leg,
+                message.name,
+                message.role,
+                message.codec,
+                here,
+                message.rate_hz,
             )
 
     def _start_recording(self, message: say.StartRecording) -> None:
@@ -188,7 +192,7 @@ class Worker(ThreadHost):
             if self._channel.waiting > SLOW:
                 self._dropped += 1
                 return
-            self._channel.send(say.Block(_only(block, self._forwarded)))
+            self._channel.send(say.Block(block.only(self._forwarded)))
 
     def _tell(self, events: list[MixerEvent]) -> None:
         channel = self._channel
@@ -269,23 +273,6 @@ class WorkerLoop(MediaLoop):
             else:
                 continue
             del self._parting[leg]
-
-
-def _only(block: TapBlock, legs: set[int]) -> TapBlock:
-    """Return those rows of a block that belong to some legs."""
-    places = [place for place, leg in enumerate(block.legs) if leg in legs]
-    at = np.array(places, np.int64)
-    return TapBlock(
-        sample=block.sample,
-        legs=tuple(block.legs[place] for place in places),
-        spoken=block.spoken[at],
-        heard=block.heard[at],
-        laws=tuple(block.laws[place] for place in places),
-        sent=block.sent[at],
-        present=block.present[at],
-        contributors=tuple(block.contributors[place] for place in places),
-        heard_mixed=block.heard_mixed[at],
-    )
 
 
 def main(descriptor: int) -> None:

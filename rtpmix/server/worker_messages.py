@@ -108,6 +108,7 @@ class RecordLeg:
     role: str = ""
     codec: str = ""
     on: bool = True
+    rate_hz: int = 8000
 
 
 @dataclass(frozen=True, slots=True)

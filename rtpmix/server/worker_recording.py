@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RecordingError, UsageError
 from ..mixer.commands import Record
 from ..recorder import CaptureSummary, Recipients, recover
+from ..recorder.track import CLOCK_HZ
 from . import worker_messages as say
 from .recording_writer import GapCallback, RecordingWriter, check_json
 
@@ -51,6 +52,7 @@ class WorkerRecordings(RecordingWriter):
         self._at: dict[int, WorkerProcess] = {}
         self._paths: dict[int, tuple[Path, Recipients]] = {}
         self._legs: dict[int, set[int]] = {}  # leg: its recordings
+        self._rates: dict[int, int] = {}  # leg: in Hz
         self._forwarded: dict[int, WorkerProcess] = {}  # leg: who sends its frames along
         self._asked: dict[int, _Asked] = {}
         self._asks = 0
@@ -98,10 +100,19 @@ class WorkerRecordings(RecordingWriter):
         self._open.add(recording)
 
     def add_leg(
-        self, recording: int, leg: int, name: str, role: str, codec: str, sample: int
+        self,
+        recording: int,
+        leg: int,
+        name: str,
+        role: str,
+        codec: str,
+        sample: int,
+        rate_hz: int = CLOCK_HZ,
     ) -> None:
         """Record a leg from its worker's next beat on."""
-        self._at[recording].send(say.RecordLeg(recording, leg, name, role, codec))
+        message = say.RecordLeg(recording, leg, name, role, codec, rate_hz=rate_hz)
+        self._at[recording].send(message)
+        self._rates[leg] = rate_hz
         self._legs.setdefault(leg, set()).add(recording)
         self.settle(leg)
 
@@ -149,6 +160,7 @@ class WorkerRecordings(RecordingWriter):
         kept = self._legs.get(leg, set())
         if not kept:
             self._legs.pop(leg, None)
+            self._rates.pop(leg, None)
         wanted = any(self._at[recording] is not here for recording in kept if recording in self._at)
         before = self._forwarded.pop(leg, None)
         if before is not None and (before is not here or not wanted):
@@ -161,7 +173,7 @@ class WorkerRecordings(RecordingWriter):
     def moved(self, leg: int) -> None:
         """A leg is in another worker now."""
         if self._legs.get(leg):
-            self._host.submit(Record(leg))
+            self._host.submit(Record(leg, rate_hz=self._rates[leg]))
         self.settle(leg)
 
     def relay(self, worker: WorkerProcess, message: say.Block) -> None:

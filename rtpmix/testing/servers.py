@@ -28,7 +28,8 @@ def virtual_server(
     config
         Any other field of `Config`.
     """
-    listens = (f"udp:{host}:5060", f"tcp:{host}:5060")
+    literal = f"[{host}]" if ":" in host else host
+    listens = (f"udp:{literal}:5060", f"tcp:{literal}:5060")
     settings: dict[str, Any] = {"sip_listen": listens, "media_address": host, "seed": seed} | config
     checked = Config(**settings)
     media_io = VirtualMediaIO(net, host, checked.rtp_ports)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from rtpmix import Encryption
+from rtpmix import CallFailed, Encryption
 from rtpmix.rtp.stun import is_stun
+from rtpmix.sdp.negotiation import Capabilities
 from rtpmix.server.checked_paths import MOVE_S
 from rtpmix.testing import TonePhone, VirtualNet, run
 from rtpmix.testing.nat import NatBox
@@ -35,12 +36,14 @@ from tests.rtp.test_stun import check
 
 HELLO = b"\x16\xfe\xfd" + bytes(8) + b"\x00\x40\x01\x00\x00\x34" + bytes(58)
 THEIRS = b"a=ice-ufrag:them\r\na=ice-pwd:zzzzzzzzzzzzzzzzzzzzzz\r\na=rtcp-mux\r\n"
+ANEW = THEIRS.replace(b"them", b"then").replace(b"zz", b"yz")
 
 
 class IcePhone(TonePhone):
     """Says in SDP that it checks paths, and nominates one as soon as it has an answer."""
 
     nominates_at_once = True
+    theirs = THEIRS
     ufrag = password = ""
 
     async def _new_session(self) -> PhoneSession:
@@ -48,27 +51,53 @@ class IcePhone(TonePhone):
         offer, accept = session.offer, session.accept_answer
 
         def offering(*, listen_only: bool = False) -> bytes:
-            return offer(listen_only=listen_only) + THEIRS
+            return offer(listen_only=listen_only) + self.theirs
 
         def accepting(body: bytes) -> None:
             accept(body)
-            found = re.search(rb"a=ice-ufrag:(\S+)\r\na=ice-pwd:(\S+)", body)
-            assert found is not None
-            self.ufrag, self.password = (each.decode() for each in found.groups())
+            self._note(body)
             if self.nominates_at_once:
                 self.nominate()
 
+        answer = session.answer_offer
+
+        def answering(body: bytes) -> bytes:
+            self._note(body)
+            return answer(body) + self.theirs
+
         session.offer, session.accept_answer = offering, accepting  # type: ignore[method-assign]
+        session.answer_offer = answering  # type: ignore[method-assign]
         return session
 
+    def _note(self, body: bytes) -> None:
+        found = re.search(rb"a=ice-ufrag:(\S+)\r\na=ice-pwd:(\S+)", body)
+        assert found is not None
+        self.ufrag, self.password = (each.decode() for each in found.groups())
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """The server's, as its last description has them."""
+        return self.ufrag, self.password
+
     def nomination(self) -> bytes:
-        return check(self.password, f"{self.ufrag}:them", nominates=True)
+        return self.check(self.credentials, nominates=True)
+
+    def check(self, credentials: tuple[str, str], *, nominates: bool = False) -> bytes:
+        return check(credentials[1], f"{credentials[0]}:them", nominates=nominates)
 
     def nominate(self) -> None:
+        self.send(self.nomination())
+
+    def send(self, datagram: bytes) -> None:
         media = self.media
         assert media._rtp is not None
         assert media._agreed is not None
-        media._rtp.sendto(self.nomination(), media._agreed.remote)
+        media._rtp.sendto(datagram, media._agreed.remote)
+
+    async def restarts_ice(self, theirs: bytes = ANEW) -> None:
+        """Have new credentials in a re-INVITE, and nominate nothing yet."""
+        self.theirs, self.nominates_at_once = theirs, False
+        await self._reoffer(held=False)
 
     async def moves_to(self, host: str) -> None:
         """Have another socket for RTP, as after a change of networks."""
@@ -86,6 +115,7 @@ class IceCrime(Crime):
     def __init__(self, *everything: Any) -> None:
         super().__init__(*everything)
         self.checks: list[Passage] = []
+        self.stun: list[bytes] = []  # what the server said
         self.net.observe(self._see_check)
 
     def _see(self, passage: Passage) -> None:
@@ -96,7 +126,14 @@ class IceCrime(Crime):
         ):
             self.seen.append(passage)
 
+    @property
+    def answers(self) -> int:
+        """How many checks were answered."""
+        return sum(is_stun(data) and data[0] == 1 for data in self.stun)
+
     def _see_check(self, passage: Passage) -> None:
+        if is_stun(passage.data) and passage.source[0] == HOST:
+            self.stun.append(passage.data)
         if is_stun(passage.data) and passage.destination[0] == HOST:
             self.checks.append(passage)
 
@@ -304,3 +341,125 @@ def test_a_browsers_password_is_in_no_event_and_no_snapshot() -> None:
         assert crime.alice.password not in said
 
     commit(story, box=NatBox("10.0.0.0/24", PUBLIC))
+
+
+# ---------------------------------------------------------------------------- ICE that begins anew
+
+
+@pytest.mark.parametrize("nat", [False, True])
+def test_ice_begins_anew_and_media_goes_on_until_a_nomination(nat: bool) -> None:
+    """RFC 8445 section 9, RFC 8839 section 4.4: new credentials, the old association."""
+
+    async def story(crime: IceCrime) -> None:
+        alice = crime.alice
+        await crime.talk(3.0)
+        first, before = alice.credentials, len(crime.places)
+        await alice.restarts_ice()
+        assert not set(alice.credentials) & set(first)
+        await asyncio.sleep(1.5)
+        crime.check_unharmed()  # on the old pair, of which nobody has said anything new
+        answers = crime.answers
+        alice.send(alice.check(first))  # is what she sends still wanted? RFC 7675
+        await asyncio.sleep(0.1)
+        assert crime.answers == answers + 1
+        await alice.moves_to(ALICE_INSIDE if nat else "198.51.100.7")
+        alice.send(alice.check(alice.credentials))
+        await asyncio.sleep(0.5)
+        assert crime.answers == answers + 2
+        assert len(crime.places) == before  # a check is no nomination
+        alice.nominate()
+        await asyncio.sleep(3.0)
+        crime.check_unharmed()
+        assert len(crime.places) == before + 1
+        assert crime.answers == answers + 3
+        alice.send(alice.check(first))
+        await asyncio.sleep(0.1)
+        assert crime.answers == answers + 3  # the former password is forgotten
+        assert crime.srtp["handshakes"] == 1
+
+    commit(story, box=NatBox("10.0.0.0/24", PUBLIC) if nat else None)
+
+
+def test_ice_may_begin_anew_where_it_was() -> None:
+    """On the same pair, many times, with nothing but a nomination now and then."""
+
+    async def story(crime: IceCrime) -> None:
+        await crime.talk(2.0)
+        seen = {crime.alice.credentials}
+        for number in range(12):
+            await crime.alice.restarts_ice(THEIRS.replace(b"them", b"t%03d" % number))
+            if number % 3 == 2:
+                crime.alice.nominate()
+            await asyncio.sleep(0.2)
+            seen.add(crime.alice.credentials)
+        await asyncio.sleep(1.0)
+        crime.check_unharmed()
+        assert len(seen) == 13
+        assert crime.places == []
+        assert crime.srtp["handshakes"] == 1
+
+    commit(story)
+
+
+def test_a_re_invite_that_begins_nothing_anew_keeps_the_credentials() -> None:
+    async def story(crime: IceCrime) -> None:
+        await crime.talk(2.0)
+        first = crime.alice.credentials
+        await crime.alice.hold()
+        await crime.alice.resume()
+        await crime.legs[0].hold()
+        await crime.legs[0].resume()
+        assert crime.alice.credentials == first
+        await crime.alice.restarts_ice()
+        second = crime.alice.credentials
+        await crime.legs[0].hold()  # our own offers say the new ones too
+        await crime.legs[0].resume()
+        await crime.alice.hold()
+        await crime.alice.resume()
+        assert crime.alice.credentials == second != first
+        await asyncio.sleep(1.0)
+        crime.check_unharmed()
+
+    commit(story)
+
+
+def test_a_refused_re_invite_begins_nothing_anew() -> None:
+    """RFC 3261 section 14.1: the session stays as it was, its passwords too."""
+
+    async def story(crime: IceCrime) -> None:
+        await crime.talk(2.0)
+        session = crime.alice._session
+        assert session is not None
+        known, session._capabilities = session._capabilities, Capabilities(codecs=("G722",))
+        with pytest.raises(CallFailed) as caught:
+            await crime.alice.restarts_ice()
+        assert caught.value.status == 488
+        session._capabilities = known
+        await crime.alice.moves_to("198.51.100.7")
+        crime.alice.nominate()
+        await asyncio.sleep(2.0)
+        crime.check_unharmed()
+        assert [host for host, _ in crime.places] == ["198.51.100.7"]
+
+    commit(story)
+
+
+def test_who_knows_the_former_password_moves_nothing() -> None:
+    """Mallory has it from a description that leaked. What she nominates is a stranger's."""
+
+    async def attack(crime: IceCrime) -> None:
+        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        await crime.talk(2.0)
+        leaked = crime.alice.credentials
+        await crime.alice.restarts_ice()
+        for _ in range(20):
+            stolen = crime.alice.check(leaked, nominates=True)
+            mallory.socket.send(stolen, crime.target)
+            crime.send_as_alice(crime.alice.check(leaked, nominates=True))
+            await asyncio.sleep(0.1)
+        crime.check_unharmed()
+        assert mallory.heard == []
+        assert crime.places == []
+        assert crime.counts["refused"] == 20
+
+    commit(attack)

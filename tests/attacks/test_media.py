@@ -28,8 +28,15 @@ from rtpmix.testing.voices import tone_voice
 
 ALICE, BOB, MALLORY = 437.0, 1013.0, 1733.0
 PUBLIC, ALICE_INSIDE, TRUDY_INSIDE = "203.0.113.9", "10.0.0.7", "10.0.0.66"
-ALICE_OUTSIDE, MALLORY_HOST = "192.0.2.10", "198.51.100.66"
+ALICE_OUTSIDE, BOB_HOST, MALLORY_HOST = "192.0.2.10", "192.0.2.20", "198.51.100.66"
 MALLORY_DB = -10.0
+# The same people where everybody has IPv6, which nobody needs a NAT for.
+OVER_IPV6 = {
+    HOST: "2001:db8::1",
+    ALICE_OUTSIDE: "2001:db8::10",
+    BOB_HOST: "2001:db8::20",
+    MALLORY_HOST: "2001:db8:bad::66",
+}
 BAR = 5  # packets that may be injected or bled while learning, since CVE-2025-53399
 
 
@@ -79,8 +86,11 @@ class Crime:
         box: NatBox | None,
         alice: TonePhone,
         bob: TonePhone,
+        place: Callable[[str], str] = str,
     ) -> None:
         self.server, self.net, self.box = server, net, box
+        self.host, self.mallory = place(HOST), place(MALLORY_HOST)
+        self.target_uri = f"sip:bob@[{self.host}]" if ":" in self.host else f"sip:bob@{self.host}"
         self.alice, self.bob = alice, bob
         self.legs: list[Leg] = []
         self.events: list[Any] = []
@@ -90,7 +100,7 @@ class Crime:
 
     def _see(self, passage: Passage) -> None:
         session = self.alice._session
-        if session is None or passage.destination[0] != HOST:
+        if session is None or passage.destination[0] != self.host:
             return
         inside = session.media.address
         port = self.box.mappings.get((inside, None)) if self.box is not None else None
@@ -109,7 +119,7 @@ class Crime:
             self.events.append(event)
 
     async def talk(self, seconds: float = 1.0) -> None:
-        await self.alice.call(f"sip:bob@{HOST}")
+        await self.alice.call(self.target_uri)
         await asyncio.sleep(seconds)
 
     @property
@@ -166,22 +176,29 @@ Attack = Callable[[Crime], Awaitable[None]]
 
 
 def commit(
-    attack: Attack, *, nat: bool = False, late: bool = False, limit: float = 600, **config: Any
+    attack: Attack,
+    *,
+    nat: bool = False,
+    ipv6: bool = False,
+    late: bool = False,
+    limit: float = 600,
+    **config: Any,
 ) -> None:
     """Run an attack; with ``nat``, on a phone behind one, and latching is on."""
     net = VirtualNet(seed=5, delay_ms=5)
+    place = OVER_IPV6.__getitem__ if ipv6 else str
     box = net.add_nat(NatBox("10.0.0.0/24", PUBLIC)) if nat else None
     settings: dict[str, Any] = {"media_latching": "behind-nat"} if nat else {}
     phone_settings = settings_of_phone(config)
     settings |= config
 
     async def main() -> None:
-        host = ALICE_INSIDE if nat else ALICE_OUTSIDE
+        host = ALICE_INSIDE if nat else place(ALICE_OUTSIDE)
         kind = LatePhone if late else TonePhone
         alice = kind("alice", host=host, frequency=ALICE, **phone_settings)
-        bob = TonePhone("bob", host="192.0.2.20", frequency=BOB)
-        async with virtual_server(net, **settings) as server:
-            crime = Crime(server, net, box, alice, bob)
+        bob = TonePhone("bob", host=place(BOB_HOST), frequency=BOB)
+        async with virtual_server(net, host=place(HOST), **settings) as server:
+            crime = Crime(server, net, box, alice, bob, place)
             watching = asyncio.create_task(crime.watch())
             async with alice, bob:
                 await attack(crime)
@@ -197,18 +214,22 @@ def settings_of_phone(config: dict[str, Any]) -> dict[str, Any]:
 
 # ------------------------------------------------------------------------------- RTPbleed
 
+PLACES: dict[str, dict[str, bool]] = {"ipv4": {}, "nat": {"nat": True}, "ipv6": {"ipv6": True}}
+anywhere = pytest.mark.parametrize("where", PLACES)
+families = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
 
-@pytest.mark.parametrize("nat", [False, True])
-def test_a_stranger_who_sends_to_every_port_gets_not_one_packet(nat: bool) -> None:
+
+@anywhere
+def test_a_stranger_who_sends_to_every_port_gets_not_one_packet(where: str) -> None:
     """RTPbleed: before the call, while it begins, in it. CVE-2025-53399 let five through."""
 
     async def attack(crime: Crime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        mallory = Eavesdropper(crime.net, crime.mallory)
 
         async def spray() -> None:
             for number in range(200):
                 for port in range(20000, 20008):
-                    mallory.socket.send(rtp(number, 0xBAD, bytes(160)), (HOST, port))
+                    mallory.socket.send(rtp(number, 0xBAD, bytes(160)), (crime.host, port))
                 await asyncio.sleep(0.02)
 
         spraying = asyncio.create_task(spray())
@@ -218,17 +239,17 @@ def test_a_stranger_who_sends_to_every_port_gets_not_one_packet(nat: bool) -> No
         assert mallory.heard == []
         crime.check_unharmed()
         assert crime.target[1] in range(20000, 20008), "the spray missed the call"
-        assert len(crime.latched) == int(nat)
+        assert len(crime.latched) == int(where == "nat")
 
-    commit(attack, nat=nat, rtp_ports=range(20000, 20008))
+    commit(attack, rtp_ports=range(20000, 20008), **PLACES[where])
 
 
 def test_a_stranger_within_the_window_is_not_heard_and_hears_nothing() -> None:
     """Alice is silent for the first two seconds: Mallory has the window to herself."""
 
     async def attack(crime: Crime) -> None:
-        await crime.alice.call(f"sip:bob@{HOST}")
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        await crime.alice.call(crime.target_uri)
+        mallory = Eavesdropper(crime.net, crime.mallory)
         await mallory.stream(crime.target, 2.0)
         assert mallory.sent == 100
         assert mallory.heard == []
@@ -248,7 +269,7 @@ def test_somebody_behind_the_same_nat_gains_nothing_by_fewer_packets_than_a_run(
     """What is played of a source on trial: nothing. What is sent to it: nothing."""
 
     async def attack(crime: Crime) -> None:
-        await crime.alice.call(f"sip:bob@{HOST}")
+        await crime.alice.call(crime.target_uri)
         trudy = Eavesdropper(crime.net, TRUDY_INSIDE)
         for ssrc in range(40):  # ever again, and never to the end
             await trudy.stream(crime.target, 0.02 * (RUN - 1), ssrc=ssrc)
@@ -270,7 +291,7 @@ def test_somebody_behind_the_same_nat_hears_nothing_before_a_whole_run() -> None
     """
 
     async def attack(crime: Crime) -> None:
-        await crime.alice.call(f"sip:bob@{HOST}")
+        await crime.alice.call(crime.target_uri)
         trudy = Eavesdropper(crime.net, TRUDY_INSIDE)
         counted: list[int] = []
 
@@ -289,7 +310,7 @@ def test_somebody_behind_the_same_nat_hears_nothing_before_a_whole_run() -> None
 
 def test_when_the_window_is_over_nobody_is_learned() -> None:
     async def attack(crime: Crime) -> None:
-        await crime.alice.call(f"sip:bob@{HOST}")
+        await crime.alice.call(crime.target_uri)
         await asyncio.sleep(WINDOW_S)
         trudy = Eavesdropper(crime.net, TRUDY_INSIDE)
         await trudy.stream(crime.target, 2.0)
@@ -304,13 +325,13 @@ def test_when_the_window_is_over_nobody_is_learned() -> None:
 # ------------------------------------------------------------------ injection and hijacking
 
 
-@pytest.mark.parametrize("nat", [False, True])
-def test_audio_injected_from_elsewhere_is_60_db_down(nat: bool) -> None:
+@anywhere
+def test_audio_injected_from_elsewhere_is_60_db_down(where: str) -> None:
     """With Alice's SSRC and her next sequence numbers, while she speaks and while she does not."""
 
     async def attack(crime: Crime) -> None:
         await crime.talk()
-        mallory = Eavesdropper(crime.net, MALLORY_HOST, crime.source[1])
+        mallory = Eavesdropper(crime.net, crime.mallory, crime.source[1])
         for _ in range(100):
             await mallory.stream(
                 crime.target, 0.02, ssrc=crime.last.ssrc, sequence=crime.last.sequence_number + 1
@@ -321,7 +342,7 @@ def test_audio_injected_from_elsewhere_is_60_db_down(nat: bool) -> None:
         assert crime.bob.level_db(MALLORY) <= MALLORY_DB - 60
         assert mallory.heard == []
 
-    commit(attack, nat=nat)
+    commit(attack, **PLACES[where])
 
 
 @pytest.mark.parametrize("copied", [False, True])
@@ -367,7 +388,8 @@ def test_a_window_that_a_reinvite_opens_is_no_way_in_while_the_phone_speaks() ->
 # --------------------------------------------------------------------------------- floods
 
 
-def test_a_flood_of_ssrcs_from_the_right_address_costs_no_memory() -> None:
+@families
+def test_a_flood_of_ssrcs_from_the_right_address_costs_no_memory(ipv6: bool) -> None:
     """1,000 packets, each of another source: Alice is heard while they come, and nothing grows."""
     rng = Random(3)
 
@@ -396,12 +418,12 @@ def test_a_flood_of_ssrcs_from_the_right_address_costs_no_memory() -> None:
         assert crime.bob.hears(ALICE) == {ALICE}
         assert crime.server.snapshot()["media"]["failed_ticks"] == 0
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)
 
 
 def test_a_flood_within_the_window_costs_a_bounded_number_of_trials() -> None:
     async def attack(crime: Crime) -> None:
-        await crime.alice.call(f"sip:bob@{HOST}")
+        await crime.alice.call(crime.target_uri)
         socks = [Eavesdropper(crime.net, TRUDY_INSIDE) for _ in range(200)]
         rng = Random(5)
         for number in range(100):
@@ -425,15 +447,16 @@ def bye(ssrc: int) -> bytes:
     return build_compound([ReceiverReport(ssrc=ssrc), Goodbye((ssrc,))])
 
 
+@families
 @pytest.mark.parametrize("who", ["stranger", "wrong SSRC", "right SSRC", "bare"])
-def test_a_spoofed_rtcp_bye_ends_nothing(who: str) -> None:
+def test_a_spoofed_rtcp_bye_ends_nothing(who: str, ipv6: bool) -> None:
     """RFC 3550 section 6.6: only signalling ends a call. A BYE of the right SSRC is a hint."""
 
     async def attack(crime: Crime) -> None:
         await crime.talk()
         ssrc = crime.last.ssrc
         data = {"wrong SSRC": bye(ssrc ^ 1), "bare": bytes([0x81, 203, 0, 1]) + bytes(4)}
-        host, port = crime.source if who != "stranger" else (MALLORY_HOST, 4000)
+        host, port = crime.source if who != "stranger" else (crime.mallory, 4000)
         target, target_port = crime.target
         for _ in range(20):
             said = data.get(who, bye(ssrc))
@@ -444,7 +467,7 @@ def test_a_spoofed_rtcp_bye_ends_nothing(who: str) -> None:
         crime.check_unharmed()
         assert all(leg.is_open for leg in crime.legs)
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)
 
 
 # ----------------------------------------------------------------------------- encryption
@@ -454,7 +477,7 @@ def test_only_what_authenticates_latches() -> None:
     """SDES behind NAT: Trudy has no key. She is refused before she is even on trial."""
 
     async def attack(crime: Crime) -> None:
-        await crime.alice.call(f"sip:bob@{HOST}")
+        await crime.alice.call(crime.target_uri)
         trudy = Eavesdropper(crime.net, TRUDY_INSIDE)
         await trudy.stream(crime.target, 2.0)
         assert trudy.heard == []
@@ -491,14 +514,15 @@ def test_replayed_srtp_latches_nobody() -> None:
     commit(attack, nat=True, encryption=Encryption.REQUIRED)
 
 
-def test_a_client_hello_from_a_stranger_is_not_read() -> None:
+@families
+def test_a_client_hello_from_a_stranger_is_not_read(ipv6: bool) -> None:
     """A DTLS leg learns nothing from packets, whatever `media_latching` says."""
     hello = b"\x16\xfe\xfd" + bytes(8) + b"\x00\x40\x01\x00\x00\x34" + bytes(58)
 
     async def attack(crime: Crime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
-        neighbour = Eavesdropper(crime.net, ALICE_OUTSIDE)
-        await crime.alice.call(f"sip:bob@{HOST}")
+        mallory = Eavesdropper(crime.net, crime.mallory)
+        neighbour = Eavesdropper(crime.net, crime.alice.host)
+        await crime.alice.call(crime.target_uri)
         for _ in range(100):
             mallory.socket.send(hello, crime.target)
             neighbour.socket.send(hello, crime.target)
@@ -509,7 +533,7 @@ def test_a_client_hello_from_a_stranger_is_not_read() -> None:
         assert crime.counts["learning"] == 0
         crime.check_unharmed()
 
-    commit(attack, media_latching="always", encryption=Encryption.REQUIRED, dtls=True)
+    commit(attack, ipv6=ipv6, media_latching="always", encryption=Encryption.REQUIRED, dtls=True)
 
 
 # ---------------------------------------------------------------------------------- bombs
@@ -533,7 +557,8 @@ def test_after_a_timestamp_bomb_the_delay_is_small_at_once(frames: int) -> None:
     commit(attack)
 
 
-def test_timestamps_at_random_leave_no_delay_behind() -> None:
+@families
+def test_timestamps_at_random_leave_no_delay_behind(ipv6: bool) -> None:
     rng = Random(11)
 
     async def attack(crime: Crime) -> None:
@@ -545,7 +570,7 @@ def test_timestamps_at_random_leave_no_delay_behind() -> None:
         await asyncio.sleep(1.5)
         crime.check_unharmed()
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)
 
 
 def test_sequence_numbers_at_random_silence_the_sender_and_nobody_else() -> None:
@@ -564,7 +589,8 @@ def test_sequence_numbers_at_random_silence_the_sender_and_nobody_else() -> None
     commit(attack)
 
 
-def test_datagrams_too_long_and_too_short_are_dropped_and_counted() -> None:
+@families
+def test_datagrams_too_long_and_too_short_are_dropped_and_counted(ipv6: bool) -> None:
     """RTP and RTCP of every length from Alice's own address, cut anywhere or padded with lies."""
     rng = Random(17)
 
@@ -585,4 +611,4 @@ def test_datagrams_too_long_and_too_short_are_dropped_and_counted() -> None:
         assert crime.legs[0].stats().dropped - before >= len(sizes)
         crime.check_unharmed()
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtpmix.audio.resample import RATES_HZ, Stream, resampler
+from rtpmix.audio.resample import RATES_HZ, Stream, resampled, resampler
 from rtpmix.errors import UsageError
 
 PAIRS = list(itertools.permutations(RATES_HZ, 2))
@@ -135,3 +135,20 @@ def test_many_rows_are_resampled_as_one_by_one(from_hz: int, to_hz: int) -> None
     ]
     assert np.array_equal(one.process(frames, past), np.concatenate(rows))
     assert one.process(frames[:0], past[:0]).shape == (0, to_hz // 50)
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [pair for pair in PAIRS if pair[0] < pair[1]])
+def test_a_whole_signal_is_resampled_without_delay(from_hz: int, to_hz: int) -> None:
+    """An impulse stays where it is in time, whatever the length of the signal, which is kept."""
+    pcm = np.zeros(1234, np.int16)
+    pcm[617] = 20_000
+    there = resampled(pcm, from_hz, to_hz)
+    assert len(there) == 1234 * to_hz // from_hz
+    assert int(np.argmax(there)) == 617 * to_hz // from_hz
+    assert len(resampled(pcm[:0], from_hz, to_hz)) == 0
+    assert resampled(pcm, from_hz, from_hz) is pcm
+    noise = np.random.default_rng(9).integers(-9000, 9000, 50_001).astype(np.int16)
+    whole, late = resampled(noise, from_hz, to_hz), resampler(from_hz, to_hz).delay
+    frame = from_hz // 50
+    streamed = through(noise[: 140 * frame], from_hz, to_hz)  # more than is done at once
+    assert np.array_equal(whole[: len(streamed) - late], streamed[late:])

@@ -73,6 +73,12 @@ def ffmpeg() -> str:
     return find_peer("ffmpeg")
 
 
+@pytest.fixture
+def ffprobe() -> str:
+    """The path of ffprobe, which comes with ffmpeg."""
+    return find_peer("ffprobe")
+
+
 class Phones:
     """Makes softphones that are ended when the test is over."""
 

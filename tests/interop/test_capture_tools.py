@@ -10,17 +10,18 @@ import random
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from rtpmix.recorder import Capture, CapturePolicy, Recipients, read_capture
+from rtpmix.recorder import Capture, CapturePolicy, Recipients, export, read_capture
 from rtpmix.recorder.manifest import Manifest
 from rtpmix.recorder.pcap import scan
-from rtpmix.recorder.track import Kind, Track
+from rtpmix.recorder.track import L16_TYPES, Kind, Track
 from rtpmix.recorder.vault import open_vault
 from tests.interop.processes import free_ports, is_served
 
@@ -47,8 +48,8 @@ class Recorded:
         return self.path / "0001.srtp.pcap"
 
 
-def make(path: Path, suite: str) -> Recorded:
-    """Record three seconds of three legs, with some facts."""
+def make(path: Path, suite: str, rates: Mapping[str, int] = MappingProxyType({})) -> Recorded:
+    """Record three seconds of three legs, with some facts; ``rates``: of those that are wide."""
     rng, recipients = np.random.default_rng(5), Recipients.of(bytes(32))
     capture = Capture(
         path,
@@ -60,18 +61,25 @@ def make(path: Path, suite: str) -> Recorded:
         entropy=random.Random(6).randbytes,
     )
     for leg, (name, codec) in LEGS.items():
-        capture.add_leg(leg, name, name, codec, 0)
+        capture.add_leg(leg, name, name, codec, 0, rates.get(name, 8000))
     payloads: dict[str, bytes] = {}
     for number in range(FRAMES):
         for leg, (name, codec) in LEGS.items():
             spoken = rng.integers(-20_000, 20_000, 160).astype(">i2").tobytes()
             heard = rng.integers(0, 256, 160).astype(np.uint8).tobytes()
+            made = {"in": spoken, "heard": heard}
+            wide = None
+            if name in rates:
+                size = 2, rates[name] // 50
+                one, other = rng.integers(-20_000, 20_000, size).astype(">i2")
+                wide = one.tobytes(), other.tobytes()
+                made = {"in": wide[0], "heard": wide[1], "in.8k": spoken, "heard.8k": heard}
             capture.frame(
                 leg, 160 * number, spoken=spoken, present=True, heard=heard, law=codec,
-                mixed=spoken, contributors=HEARD_BY[leg],
+                mixed=spoken, contributors=HEARD_BY[leg], wide=wide,
             )  # fmt: skip
-            payloads[f"{name}.in"] = payloads.get(f"{name}.in", b"") + spoken
-            payloads[f"{name}.heard"] = payloads.get(f"{name}.heard", b"") + heard
+            for side, payload in made.items():
+                payloads[f"{name}.{side}"] = payloads.get(f"{name}.{side}", b"") + payload
         capture.event(160 * number, {"event": "note", "text": "x" * (number * 20)})
         capture.tick(number * 0.02)
     assert capture.close().sealed
@@ -90,6 +98,15 @@ def make(path: Path, suite: str) -> Recorded:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return make(tmp_path_factory.mktemp("capture") / "call", "AES_CM_128_HMAC_SHA1_80")
+
+
+RATES = {"agent": 48_000, "coach": 16_000}
+WIDE_NAMES = [f"{leg}.{side}" for leg in RATES for side in ("in", "heard", "in.8k", "heard.8k")]
+
+
+@pytest.fixture(scope="module")
+def recorded_wide(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return make(tmp_path_factory.mktemp("capture") / "wide", "AES_CM_128_HMAC_SHA1_80", RATES)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +138,21 @@ def test_tshark_lists_every_stream_with_no_packet_lost(recorded: Recorded, tshar
         if track.kind is not Kind.EVENTS:
             assert str(FRAMES) in row
         assert "(0.0%)" in row
+
+
+def test_tshark_lists_the_streams_of_wide_legs_with_no_packet_lost(
+    recorded_wide: Recorded, tshark: str
+) -> None:
+    """48 kHz in two packets a frame; and its jitter is nothing, so timestamps fit the times."""
+    shown = dissect(tshark, recorded_wide, "-q", "-z", "rtp,streams")
+    rows = [line.split() for line in shown.splitlines()]
+    streams = {row[6]: row for row in rows if len(row) > 10 and row[6].startswith("0x")}
+    assert len(streams) == len(recorded_wide.manifest.tracks) == 11
+    for track in recorded_wide.manifest.tracks:
+        row = streams[f"0x{track.ssrc:08X}"]
+        assert "(0.0%)" in row
+        if track.kind is not Kind.EVENTS:
+            assert str(2 * FRAMES if track.rate_hz == 48_000 else FRAMES) in row
 
 
 def test_tshark_finds_no_wrong_checksum(recorded: Recorded, tshark: str) -> None:
@@ -155,7 +187,7 @@ def decode(program: str, recorded: Recorded, name: str, cipher: str, auth: str, 
     """Decrypt one track; the depayloader of G.711 hands any payload on as it is."""
     track = recorded.track(name)
     caps = (
-        f"application/x-srtp,media=audio,encoding-name=PCMU,clock-rate=8000,"
+        f"application/x-srtp,media=audio,encoding-name=PCMU,clock-rate={track.rate_hz},"
         f"ssrc=(uint){track.ssrc},srtp-key=(buffer){recorded.keys[name].hex()},"
         f"srtp-cipher={cipher},srtp-auth={auth},srtcp-cipher={cipher},srtcp-auth={auth}"
     )
@@ -181,6 +213,16 @@ def test_gstreamer_decodes_every_track_bit_for_bit(
     """`pcapparse ! identity ! srtpdec` with the key as caps."""
     decoded = decode(gst_launch, recorded, name, "aes-128-icm", "hmac-sha1-80", tmp_path / "out")
     assert decoded == recorded.payloads[name]
+
+
+@pytest.mark.parametrize("name", WIDE_NAMES)
+def test_gstreamer_decodes_tracks_of_higher_rates_bit_for_bit(
+    recorded_wide: Recorded, name: str, tmp_path: Path, gst_launch: str
+) -> None:
+    decoded = decode(
+        gst_launch, recorded_wide, name, "aes-128-icm", "hmac-sha1-80", tmp_path / "out"
+    )
+    assert decoded == recorded_wide.payloads[name]
 
 
 @pytest.mark.parametrize("name", NAMES[:3])
@@ -238,17 +280,47 @@ def play(ffmpeg: str) -> Iterator[Callable[[Path, Path, str], subprocess.Popen[b
         process.stderr.close()
 
 
+Play = Callable[[Path, Path, str], subprocess.Popen[bytes]]
+
+
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_ffmpeg_decodes_every_audio_track_bit_for_bit(
-    recorded: Recorded,
-    name: str,
-    tmp_path: Path,
-    play: Callable[[Path, Path, str], subprocess.Popen[bytes]],
+    recorded: Recorded, name: str, tmp_path: Path, play: Play
 ) -> None:
     """An SDP with a=crypto (RFC 4568), the packets replayed to loopback."""
+    check_ffmpeg(recorded, name, tmp_path, play)
+
+
+@pytest.mark.parametrize("name", [name for name in WIDE_NAMES if not name.endswith("8k")])
+def test_ffmpeg_decodes_tracks_of_higher_rates_bit_for_bit(
+    recorded_wide: Recorded, name: str, tmp_path: Path, play: Play
+) -> None:
+    """As L16 of their rates (RFC 3551 section 4.5.11)."""
+    check_ffmpeg(recorded_wide, name, tmp_path, play)
+
+
+def test_ffprobe_finds_each_exported_file_at_the_rate_of_its_track(
+    recorded_wide: Recorded, tmp_path: Path, ffprobe: str
+) -> None:
+    """Three seconds in every file, the mix at the highest rate."""
+    keys = Recipients.of(bytes(32))
+    files = export(recorded_wide.path, keys, tmp_path / "out", coaching=True).files
+    mixed = export(recorded_wide.path, keys, tmp_path / "mix.wav", stereo=True).files
+    assert len(files) == 6
+    for file in (*files, *mixed):
+        show = ["-show_entries", "stream=sample_rate,duration,codec_name", "-of", "csv=p=0"]
+        done = subprocess.run(
+            [ffprobe, "-v", "error", *show, str(file)],
+            capture_output=True, text=True, timeout=LIMIT, check=True,
+        )  # fmt: skip
+        rate_hz = 48_000 if file in mixed else RATES.get(file.name.split(".")[0], 8000)
+        assert done.stdout.strip() == f"pcm_s16le,{rate_hz},3.000000"
+
+
+def check_ffmpeg(recorded: Recorded, name: str, tmp_path: Path, play: Play) -> None:
     track, port = recorded.track(name), free_ports(2).start
     number, codec, form = {
-        "L16": (96, "L16/8000/1", "s16be"),
+        "L16": (L16_TYPES[track.rate_hz], f"L16/{track.rate_hz}/1", "s16be"),
         "PCMU": (0, "PCMU/8000", "mulaw"),
         "PCMA": (8, "PCMA/8000", "alaw"),
     }[track.codec]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import random
 import stat
 from pathlib import Path
 from typing import Any
@@ -411,3 +413,34 @@ def test_nothing_of_a_capture_is_for_others_eyes(sealed: Any) -> None:
     assert stat.S_IMODE(sealed.path.stat().st_mode) == 0o700
     for name in ("manifest.json", "keys.jwe", "0001.srtp.pcap"):
         assert stat.S_IMODE((sealed.path / name).stat().st_mode) == 0o600
+
+
+def test_a_capture_of_narrow_legs_is_what_it_was_before_there_were_wide_ones(
+    tmp_path: Path, keys: Recipients
+) -> None:
+    """Octet for octet: the hashes are of a version that knew 8 kHz only."""
+    rng = random.Random(3)
+    capture = Capture(
+        tmp_path / "call", conversation_id="c", recipients=keys, metadata={"queue": "sales"},
+        wall_clock=lambda: 1_700_000_000.25, policy=CapturePolicy(segment_packets=40),
+        entropy=random.Random(4).randbytes,
+    )  # fmt: skip
+    for leg, law in ((1, "PCMU"), (2, "PCMA")):
+        capture.add_leg(leg, f"leg-{leg}", "agent", law, START)
+    for number in range(100):
+        for leg, law in ((1, "PCMU"), (2, "PCMA")):
+            capture.frame(
+                leg, START + 160 * number, spoken=rng.randbytes(320), present=number % 7 > 0,
+                heard=rng.randbytes(160) if number % 9 else None, law=law,
+                mixed=rng.randbytes(320), contributors=(3 - leg, 9),
+            )  # fmt: skip
+        capture.tick(number * 0.02)
+    assert capture.close().sealed
+    files = [tmp_path / "call" / f"{number:04}.srtp.pcap" for number in (1, 2, 3)]
+    found = [hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files]
+    assert found == ["794062c89b3e481a", "89fa6588c9e08ce5", "27ccd1d0196ece65"]
+    manifest, _ = load_manifest(tmp_path / "call")
+    legs = [track for track in manifest.to_json()["tracks"] if track["leg"] is not None]
+    kinds = {track["name"]: [*track] for track in legs}
+    members = ["name", "kind", "ssrc", "port", "leg", "role", "codec"]
+    assert kinds == dict.fromkeys(("leg-1.in", "leg-1.heard", "leg-2.in", "leg-2.heard"), members)

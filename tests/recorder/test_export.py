@@ -112,6 +112,40 @@ def test_coaching_is_silent_everywhere_until_the_customer_hears_it(
     assert set(left[1600:].tolist()) == {5000}
 
 
+def test_coaching_of_wide_legs_is_silent_at_every_rate(begin: Any, tmp_path: Path) -> None:
+    """Whisper, then barge, with a coach at 48 kHz and an agent at 16; the mix is at 48."""
+    made = begin()
+    for leg, name, role, rate_hz in (
+        (5, "guide", "supervisor", 48_000), (6, "clerk", "agent", 16_000),
+    ):  # fmt: skip
+        made.capture.add_leg(leg, name, role, "PCMU", START, rate_hz)
+    for number in range(20):
+        barge = number >= 10
+        for leg, contributors in ((1, (5, 6) if barge else (6,)), (6, (1, 5)), (5, (1, 6))):
+            size = {1: 160, 5: 960, 6: 320}[leg]
+            wide = (1000 * leg).to_bytes(2, "big") * size
+            made.capture.frame(
+                leg, START + 160 * number, spoken=(1000 * leg).to_bytes(2, "big") * 160,
+                present=True, heard=b"\x10" * 160, law="PCMU", mixed=bytes(320),
+                contributors=contributors, wide=None if leg == 1 else (wide, wide),
+            )  # fmt: skip
+    made.close()
+    rates = {"guide.in": 48_000, "clerk.heard": 16_000, "guide.in.8k": 8000, "clerk.heard.8k": 8000}
+    export(made.path, made.keys, tmp_path / "out", tracks=rates)
+    for name, rate_hz in rates.items():
+        pcm, found_hz = soundfile.read(tmp_path / "out" / f"{name}.wav", dtype="int16")
+        assert found_hz == rate_hz
+        assert len(pcm) == rate_hz * 4 // 10
+        assert not pcm[: len(pcm) // 2].any(), name
+        assert pcm[len(pcm) // 2 :].all(), name
+    export(made.path, made.keys, tmp_path / "s.wav", stereo=True)
+    stereo, rate_hz = soundfile.read(tmp_path / "s.wav", dtype="int16")
+    assert rate_hz == 48_000
+    assert set(stereo[1000:9000, 0].tolist()) == {6000}  # the agent, resampled, alone
+    assert set(stereo[10_000:18_000, 0].tolist()) == {11_000}
+    assert set(stereo[1000:18_000, 1].tolist()) == {1000}
+
+
 def test_a_track_name_never_leads_out_of_the_directory(begin: Any, tmp_path: Path) -> None:
     """A leg's name is the embedding program's."""
     made = begin()

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from rtpmix.errors import RecordingError
-from rtpmix.recorder import info, list_captures, read_capture
+from rtpmix.recorder import Verdict, info, list_captures, read_capture, verify
 from rtpmix.recorder.manifest import load_manifest
 from rtpmix.recorder.pcap import Datagram, pack_time
 from rtpmix.recorder.reader import RecordReader
 from rtpmix.recorder.track import Moment, TrackWriter
 from rtpmix.recorder.vault import open_vault
+
+START = 123_456_789  # as in conftest
 
 
 def test_info_needs_no_key(sealed: Any) -> None:
@@ -98,3 +100,26 @@ def test_hostile_datagrams_become_records_with_a_problem(begin: Any) -> None:
             payload = bytes([0x80 | rng.randrange(64)]) + rng.randbytes(rng.randrange(60))
             problems += reader.read(1, Datagram(0, 0.0, port, payload)).problem is not None
         assert problems > 2900
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 48_000])
+def test_a_track_that_begins_after_days_is_placed_where_it_is(begin: Any, rate_hz: int) -> None:
+    """At 48 kHz the timestamp wraps once a day: the other tracks tell which day it is."""
+    made = begin()
+    for day in range(4):
+        made.frames = day * 24 * 3600 * 50
+        made.speak(2)
+    made.capture.add_leg(9, "late", "agent", "PCMU", START + 160 * made.frames, rate_hz)
+    wide = None if rate_hz == 8000 else (bytes(1920), bytes(1920))
+    made.capture.frame(
+        9, START + 160 * made.frames, spoken=bytes(320), present=True, heard=bytes(160),
+        law="PCMU", mixed=bytes(320), contributors=(), wide=wide,
+    )  # fmt: skip
+    made.close()
+    samples = [
+        record.sample
+        for record in read_capture(made.path, made.keys)[1]
+        if record.packet is not None and record.track and record.track.name == "late.in"
+    ]
+    assert samples[0] == 160 * made.frames
+    assert verify(made.path, made.keys).verdict is Verdict.SEALED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pylibsrtp
 import pytest
 
@@ -9,7 +11,7 @@ from rtpmix.recorder.pcap import FILE_HEADER, pack_time, scan
 from rtpmix.recorder.track import Kind, Moment, Track, TrackWriter
 from rtpmix.rtp.packet import RtpPacket
 from rtpmix.rtp.rtcp import Goodbye, SenderReport, parse_compound
-from rtpmix.rtp.srtp import MasterKey
+from rtpmix.rtp.srtp import MasterKey, SrtpSession
 
 TRACK = Track("agent.in", Kind.SPOKEN, 0xCAFE0001, 16386, leg="agent", role="agent", codec="L16")
 FRAME = bytes(320)
@@ -95,3 +97,36 @@ def test_two_segments_of_one_track_share_no_key_stream() -> None:
 def test_a_track_survives_its_manifest_form() -> None:
     """`to_json` and back."""
     assert Track.from_json(TRACK.to_json()) == TRACK
+
+
+def test_a_track_of_a_higher_rate_counts_in_its_own_clock() -> None:
+    """RFC 3551 section 4.1: the timestamp's clock is the sampling rate; reports fit it."""
+    track = dataclasses.replace(TRACK, rate_hz=48_000)
+    assert track.scale == 6
+    assert track.duration(960) == 80
+    key = MasterKey.generate()
+    writer = TrackWriter(track, key)
+    records = [writer.audio(bytes(960), moment(at), 99, 80) for at in (0, 80, 160)]
+    packets = open_with_libsrtp(key, *records)
+    assert [packet.timestamp for packet in packets] == [0, 480, 960]
+    assert [packet.marker for packet in packets] == [True, False, False]
+    late = writer.audio(bytes(960), moment(2**32 // 6 + 80), 99, 80)
+    (packet,) = open_with_libsrtp(key, late)
+    assert packet.timestamp == (2**32 // 6 + 80) * 6 - 2**32
+    record = writer.report(moment(800), 1e9, bye=True)
+    session = SrtpSession.receiver(key, ssrc=track.ssrc)
+    (datagram,) = scan(FILE_HEADER + record)
+    reports = parse_compound(session.unprotect_rtcp(datagram.payload))
+    assert [r.rtp_timestamp for r in reports if isinstance(r, SenderReport)] == [4800]
+
+
+@pytest.mark.parametrize("rate", [0, 44_100, "16000", None])
+def test_a_rate_that_no_track_has_is_no_entry_of_ours(rate: object) -> None:
+    entry = TRACK.to_json()
+    assert "rate" not in entry
+    wide = dataclasses.replace(TRACK, rate_hz=16_000).to_json()
+    assert wide == {**entry, "rate": 16_000}
+    assert Track.from_json(wide).rate_hz == 16_000
+    assert Track.from_json(entry).rate_hz == 8000
+    with pytest.raises(ValueError, match="rate"):
+        Track.from_json({**entry, "rate": rate})

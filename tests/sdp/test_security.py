@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -348,3 +349,40 @@ def test_reduced_reports_are_agreed_on_by_both() -> None:
     taken = browser_answers(web_offer(), ice=True)
     assert taken.reduced_rtcp
     assert web_offer(taken).count("a=rtcp-rsize\r\n") == 1
+
+
+FRESH = IceCredentials("freshone", "f" * 24)
+
+
+def re_offered(ufrag: str, password: str, current: Negotiated | None) -> tuple[str, Negotiated]:
+    said = f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\na=setup:actpass\r\na=rtcp-mux\r\n"
+    said += f"a=fingerprint:sha-256 {'CD:' * 31}CD\r\n"
+    security = replace(WEB, fresh_ice=FRESH)
+    mine = LocalMedia(address="192.0.2.1", port=4000, session_id=1, version=1, security=security)
+    theirs = parse_sdp(offer("UDP/TLS/RTP/SAVPF", more=said))
+    body, agreed = answer_offer(theirs, CAPABILITIES, mine, current)
+    return body.to_bytes().decode(), agreed
+
+
+@pytest.mark.parametrize(
+    ("ufrag", "password", "anew"),
+    [
+        ("abcd", "q" * 22, False),
+        ("efgh", "r" * 22, True),
+        ("efgh", "q" * 22, True),
+        ("abcd", "r" * 22, True),
+    ],
+)
+def test_other_ice_credentials_of_the_peers_are_answered_with_others_of_ours(
+    ufrag: str, password: str, anew: bool
+) -> None:
+    """RFC 8839 section 4.4: a change of either begins ICE anew. The certificate stays."""
+    first, agreed = re_offered("abcd", "q" * 22, None)
+    assert "a=ice-ufrag:oursours\r\n" in first
+    second, again = re_offered(ufrag, password, agreed)
+    assert (f"a=ice-ufrag:{FRESH.ufrag}\r\na=ice-pwd:{FRESH.password}\r\n" in second) is anew
+    assert ("a=ice-ufrag:oursours\r\n" in second) is not anew
+    assert isinstance(agreed.secured, DtlsSecured)
+    assert isinstance(again.secured, DtlsSecured)
+    assert replace(again.secured, ice=None) == replace(agreed.secured, ice=None)
+    assert password not in repr(again)

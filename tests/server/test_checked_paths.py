@@ -202,3 +202,64 @@ def test_without_one_port_for_both_nothing_moves() -> None:
     assert story.path.check_again(check(nominates=True)) is not None
     assert story.path.move(5.0) is None
     assert story.path.position().chosen is None
+
+
+ANEW = IceCredentials("news", "q" * 24)
+
+
+def of_new(*, nominates: bool = True) -> bytes:
+    return check(ANEW.password, "news:theirs", nominates=nominates)
+
+
+def test_when_ice_begins_anew_the_path_stays_until_it_is_nominated_under_the_new_password() -> None:
+    """RFC 8445 section 12.1: meanwhile the selected pair is the one before."""
+    story = Story()
+    story.says(SEEN, 0.0)
+    story.path.restart(ANEW)
+    story.path.signalled = OTHER
+    assert story.path.remote == SEEN
+    assert story.says(SEEN, 5.0, check(nominates=True)) is not None  # the peer's consent (RFC 7675)
+    assert story.says(OTHER, 5.0, check(nominates=True)) is None
+    answer = story.says(OTHER, 5.0, of_new(nominates=False))
+    assert answer is not None
+    assert oracle.parse_message(answer).check_message_integrity(ANEW.password.encode())
+    assert story.path.remote == SEEN
+    story.says(OTHER, 6.0, of_new())
+    assert story.path.remote == OTHER
+    assert story.says(OTHER, 7.0, check()) is None
+    assert (story.counts.accepted, story.counts.refused) == (3, 1)
+
+
+def test_after_two_restarts_in_a_row_the_pair_in_use_is_still_the_first_ones() -> None:
+    story = Story()
+    story.says(SEEN, 0.0)
+    story.path.restart(IceCredentials("between", "b" * 22))
+    story.path.restart(ANEW)
+    assert story.says(SEEN, 1.0, check()) is not None
+    assert story.says(SEEN, 1.0, check("b" * 22, "between:theirs")) is None
+    assert story.says(SEEN, 1.0, of_new(nominates=False)) is not None
+    moved = Story()
+    moved.path = CheckedPath(ANEW, story.path.position())
+    moved.path.signalled, moved.path.open = SAID, True
+    assert moved.says(SEEN, 2.0, check()) is not None
+    assert moved.says(SEEN, 2.0, of_new()) is not None
+    assert moved.says(SEEN, 2.0, check()) is None
+    assert moved.path.position().former is None
+
+
+def test_a_nomination_that_waits_for_its_time_is_not_lost_when_ice_begins_anew() -> None:
+    story = Story()
+    story.says(SEEN, 0.0)
+    story.says(OTHER, 0.1)
+    assert story.path.remote == SEEN
+    story.path.restart(ANEW)
+    assert story.path.move(MOVE_S) == OTHER
+
+
+def test_a_peer_that_gives_ice_up_is_where_it_says() -> None:
+    story = Story()
+    story.says(SEEN, 0.0)
+    story.path.restart(None)
+    story.path.open = False
+    assert story.path.remote == SAID
+    assert story.path.check_again(check()) is None

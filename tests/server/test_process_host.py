@@ -73,6 +73,18 @@ class Peer(asyncio.DatagramProtocol):
         else:
             self.reports.append(data)
 
+    def say_wide(self, to: Any, value: int) -> None:
+        """Say 20 ms of a constant in L16 at 16 kHz."""
+        packet = RtpPacket(
+            payload_type=96,
+            sequence_number=self._sent & 0xFFFF,
+            timestamp=320 * self._sent,
+            ssrc=9,
+            payload=value.to_bytes(2, "big") * 320,
+        )
+        self._sent += 1
+        self.transport.sendto(packet.to_bytes(), to)
+
     def say(self, to: Any, code: int, frames: int = 1) -> None:
         for _ in range(frames):
             packet = RtpPacket(
@@ -105,7 +117,13 @@ class Office:
         self.addresses: dict[int, Any] = {}
 
     async def open(
-        self, leg: int, keys: StreamKeys | None = None, *, signalled: bool = False, first: int = 0
+        self,
+        leg: int,
+        keys: StreamKeys | None = None,
+        *,
+        signalled: bool = False,
+        first: int = 0,
+        codec: str = "PCMU",
     ) -> Peer:
         loop = asyncio.get_running_loop()
         local = ("127.0.0.1", 0)
@@ -117,6 +135,8 @@ class Office:
         self.host.submit(
             OpenLeg(
                 leg=leg,
+                codec=codec,
+                payload_type=0 if codec == "PCMU" else 96,
                 dtmf_payload_type=101,
                 ssrc=100 + leg,
                 first_sequence=first,
@@ -510,6 +530,50 @@ async def test_workers_write_and_seal_recordings_of_legs_that_others_carry(tmp_p
     assert counts["leg-1.heard"] > 40
     assert counts["leg-2.in"] > 20  # while it was elsewhere, too
     assert counts["leg-2.heard"] > 40
+
+
+async def test_workers_record_wide_legs_at_their_rate_wherever_they_are_and_go(
+    tmp_path: Path,
+) -> None:
+    """Frames of 16 kHz go along from worker to worker, and the rate goes along with the leg."""
+    keys, value = generate_key(tmp_path / "key"), 9000
+    async with office(recording_key=tmp_path / "key") as here:
+        for leg in (1, 2):
+            await here.open(leg, codec="L16/16000")
+        here.join(5, 1, token=1)
+        await here.reached(1)
+        writer, started = start(here.host, tmp_path / "capture", keys)
+        await started
+        for leg in (1, 2):  # one is carried by another worker than the one that writes
+            writer.add_leg(
+                30, leg, f"leg-{leg}", "customer", "PCMU", here.host.sample, rate_hz=16_000
+            )
+            here.host.submit(media.Record(leg, rate_hz=16_000))
+        peer, listener = here.peers[2], here.peers[1]
+
+        def speak() -> None:
+            peer.say_wide(here.addresses[2], value)
+
+        await peer.until(lambda: len(peer.packets) > 60, speak)
+        here.join(5, 1, 2, token=2)  # and now it moves
+        await here.reached(2)
+        octets = value.to_bytes(2, "big") * 320
+        said = len(peer.packets)
+        await peer.until(lambda: len(peer.packets) > said + 60, speak)
+        assert octets in [packet.payload for packet in listener.packets]
+        assert (await asyncio.wrap_future(writer.stop(30))).sealed
+    report = verify(tmp_path / "capture", keys)
+    assert report.verdict is Verdict.SEALED, report.lines
+    tracks: dict[str, list[bytes]] = {}
+    for record in read_capture(tmp_path / "capture", keys)[1]:
+        if record.track is not None and record.packet is not None:
+            tracks.setdefault(record.track.name, []).append(record.packet.payload)
+    spoken, heard = tracks["leg-2.in"], tracks["leg-1.heard"]
+    assert {len(payload) for payload in spoken + heard} == {640}
+    assert octets in spoken[:60]  # while it was elsewhere
+    assert octets in spoken[-30:]
+    assert octets in heard
+    assert len(tracks["leg-2.in.8k"]) == len(spoken)
 
 
 async def test_a_recording_of_a_dead_worker_is_recovered_and_sealed(tmp_path: Path) -> None:
