@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from ..errors import CallFailed, SdpError, UsageError
-from ..events import DigitReceived, LegClosed, LegHeld, LegOpened
+from ..errors import UsageError
+from ..events import DigitReceived, LegClosed, LegOpened
 from ..mixer.commands import DetectDigits, LegStats, SendDigits, SetAutoGain
 from ..mixer.inband import tones_of
-from ..sdp.negotiation import Direction, warning_for
-from ..sip import events as sip
 from ..sip.flow import Flow
 from ..sip.user_to_user import UserToUser
 from .correspondence import Correspondence, ending
 from .media_session import MediaSession
+from .renegotiation import Renegotiation
 from .scope import Scope
 
 if TYPE_CHECKING:
     from .bridge import Bridge
     from .switchboard import Switchboard
 
-logger = logging.getLogger(__name__)
-
 DIGITS_KEPT = 64  # keys that nobody read yet; older ones are forgotten
 
 
-class Leg(Correspondence):
+class Leg(Correspondence, Renegotiation):
     """One media session with one peer.
 
     Made by `IncomingCall.answer` and `Server.invite`; it ends when either side hangs up, when its
@@ -82,11 +78,8 @@ class Leg(Correspondence):
         self._opened_at = asyncio.get_running_loop().time()
         self._closed: asyncio.Future[LegClosed] = asyncio.get_running_loop().create_future()
         self._ending: tuple[str, str | None] | None = None
-        self._answered: asyncio.Future[None] | None = None
         self._digits: deque[str] = deque(maxlen=DIGITS_KEPT)
         self._digit_pressed = asyncio.Event()
-        self._held = False
-        self._refreshing = False
         self.early = False
         self.media_seen = False
         if scope is not None:
@@ -115,11 +108,6 @@ class Leg(Correspondence):
     def is_open(self) -> bool:
         """True until either side hung up."""
         return self._ending is None
-
-    @property
-    def held(self) -> bool:
-        """True while the peer has put us on hold."""
-        return self._held
 
     @property
     def duration_s(self) -> float:
@@ -176,33 +164,6 @@ class Leg(Correspondence):
         """End the call; the same as `hangup` without a reason."""
         await self.hangup()
 
-    async def hold(self) -> None:
-        """Stop hearing the peer: a re-INVITE offers ``sendonly`` (RFC 3264 section 8.4)."""
-        await self._reinvite(Direction.SENDONLY)
-
-    async def resume(self) -> None:
-        """Undo `hold`."""
-        await self._reinvite(Direction.SENDRECV)
-
-    async def rekey(self) -> None:
-        """Encrypt under a new key of ours from now on: a re-INVITE tells it (RFC 4568).
-
-        Raises
-        ------
-        UsageError
-            When the leg is not encrypted, is closed, or waits for another re-INVITE's answer.
-        CallFailed
-            The peer does not take it; the old key stays.
-        """
-        if self.encryption in (None, "DTLS-SRTP"):
-            raise UsageError(f"{self.id} has no key by SDES: there is none to change")
-        former = self.media.secrets.draw_keys()
-        try:
-            await self._reinvite(self.media.wanted)
-        except BaseException:
-            self.media.secrets.restore(former)
-            raise
-
     async def send_digits(self, digits: str) -> None:
         """Send keys to the peer as RFC 4733 events.
 
@@ -249,34 +210,6 @@ class Leg(Correspondence):
         """
         self._board.host.submit(SetAutoGain(self.number, on))
 
-    async def refresh(self) -> None:
-        """Say once more what is agreed, for the session timer (RFC 4028 section 7.4)."""
-        if self._ending is not None or self._answered is not None:
-            return  # over, or refreshed by what is under way
-        self._refreshing = True
-        try:
-            await self._reinvite(self.media.wanted)
-        except CallFailed as failed:
-            logger.info("a session refresh was answered with %d", failed.status)
-        finally:
-            self._refreshing = False
-
-    async def _reinvite(self, direction: Direction) -> None:
-        if self._refreshing and self._answered is not None:
-            await asyncio.wait([self._answered])
-        if self._ending is not None:
-            raise UsageError(f"{self.id} is closed")
-        if self._answered is not None:
-            raise UsageError(f"{self.id} waits for the answer to another re-INVITE: await it first")
-        self._answered = asyncio.get_running_loop().create_future()
-        body = self.media.offer(direction)
-        try:
-            self._board.agent.reinvite(self.call, body, self._board.now)
-            self._board.pump()
-            await self._answered
-        finally:
-            self._answered = None
-
     # ------------------------------------------------------ what the server tells
 
     def leave_scope(self, scope: Scope) -> None:
@@ -302,68 +235,6 @@ class Leg(Correspondence):
             LegOpened(at=self._board.now, leg=self.id, remote=self.remote, direction=self.direction)
         )
 
-    def reinvited(self, event: sip.Reinvited) -> None:
-        """Answer the peer's re-INVITE: hold, resume, a new address, or a request for an offer."""
-        agent, now = self._board.agent, self._board.now
-        if not event.request.body:
-            agent.answer_reinvite(self.call, 200, now, self.media.offer(late=True))
-            return
-        try:
-            body = self.media.answer(event.request.body)
-        except SdpError as error:
-            # RFC 3261 section 14.2: the session stays as it was.
-            warning = (("Warning", warning_for(error)),)
-            agent.answer_reinvite(self.call, error.status_hint or 488, now, headers=warning)
-            return
-        agent.answer_reinvite(self.call, 200, now, body)
-        self._note_hold()
-
-    def offered(self, event: sip.Offered) -> None:
-        """Answer an offer in an UPDATE or a PRACK (RFC 3311)."""
-        agent, now = self._board.agent, self._board.now
-        try:
-            body = self.media.answer(event.request.body)
-        except SdpError as error:
-            warning = (("Warning", warning_for(error)),)
-            agent.answer_offer(self.call, error.status_hint or 488, now, headers=warning)
-            return
-        agent.answer_offer(self.call, 200, now, body)
-        self._note_hold()
-
-    def reinvite_answered(self, event: sip.ReinviteAnswered) -> None:
-        """Our re-INVITE was answered."""
-        waiting = self._answered
-        failure: Exception | None = None
-        if event.status >= 300 or event.response is None:
-            failure = CallFailed(status=event.status, reason=event.reason, target=self.remote)
-        else:
-            try:
-                self.media.accept_answer(event.response.body)
-            except SdpError as error:
-                failure = CallFailed(status=488, reason=str(error), target=self.remote)
-        if waiting is None or waiting.done():
-            return
-        if failure is None:
-            waiting.set_result(None)
-        else:
-            waiting.set_exception(failure)
-
-    def acked(self, body: bytes) -> None:
-        """Take the answer that an ACK or a PRACK carries when our response carried the offer.
-
-        Where it did not, some phones repeat their offer there: that changes nothing.
-        """
-        if not body:
-            return
-        try:
-            self.media.accept_late_answer(body)
-        except SdpError as error:
-            # The dialog exists, and has no media that both sides understand: RFC 3261 13.2.1
-            # leaves only ending it.
-            self._board.agent.bye(self.call, self._board.now)
-            self.end("no-media", _quotable(error))
-        self._note_hold()
-
     def digit_pressed(self, digit: str, duration_ms: int) -> None:
         """A key was released on the phone."""
         self._digits.append(digit)
@@ -384,10 +255,7 @@ class Leg(Correspondence):
             return
         self._ending = (cause, reason)
         self._digit_pressed.set()
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(
-                CallFailed(status=481, reason="the call ended", target=self.remote)
-            )
+        self.abandon_offer()
         if self.bridge is not None:
             self.bridge.leg_lost(self, cause)
         opened = self.media.opened
@@ -414,15 +282,3 @@ class Leg(Correspondence):
             self._scope.let_go(self)
         self._board.forget(self)
         self._board.publish(event)
-
-    def _note_hold(self) -> None:
-        held = self.media.held_by_peer
-        if held != self._held:
-            self._held = held
-            self._board.publish(LegHeld(at=self._board.now, leg=self.id, held=held))
-
-
-def _quotable(error: Exception) -> str:
-    """Return an error's text fit for a quoted string in a header."""
-    text = str(error).replace("\\", " ").replace('"', "'")
-    return "".join(c if c.isprintable() and ord(c) < 127 else "?" for c in text)[:200]

@@ -6,15 +6,15 @@ The handles (`Leg`, `Bridge`, ...) work on this; programs work on `Server`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from ..config import Config
 from ..errors import UsageError
-from ..events import CallArrived, Event, LoginThrottled, Registered
+from ..events import Event, LoginThrottled
 from ..sdp.security import Encryption
 from ..sip import events as sip
 from ..sip.flow import Address, Flow
@@ -23,7 +23,7 @@ from ..sip.registrar import Binding
 from ..sip.throttle import Throttled
 from ..sip.uri import SipUri
 from ..sip.user_agent import UserAgent, UserAgentConfig
-from . import early, extensions
+from . import extensions, sip_events
 from .bridge import Bridge
 from .bridges import Bridges
 from .bus import EventBus
@@ -43,7 +43,6 @@ from .resolver import DnsResolver, Locator, Resolver
 from .sip_shell import SipShell
 from .trunk import Trunks
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 METHODS = (
@@ -83,7 +82,7 @@ class Switchboard:
         self.legs: dict[int, Leg] = {}  # by seat
         self.bridges = Bridges()
         self._by_call: dict[int, Leg] = {}
-        self._waiting: dict[int, IncomingCall | OutgoingCall] = {}
+        self.waiting: dict[int, IncomingCall | OutgoingCall] = {}  # not answered yet, by call
         self._seats = 0
         if config.key_exchange[0] == "dtls":
             openssl()  # said now, not in the first call
@@ -113,6 +112,7 @@ class Switchboard:
         self._answers: dict[int, asyncio.Future[sip.Responded]] = {}  # by request
         self.extensions = extensions.Extensions(self)
         self.on_media = MediaEvents(self).take
+        self.on_sip = partial(sip_events.take, self)
         self.trunks = Trunks(self, config.trunks, self._random)
 
     # ----------------------------------------------------------- for the handles
@@ -169,7 +169,7 @@ class Switchboard:
         self.legs[leg.number] = leg
         self._by_call[leg.call] = leg
         if not leg.early:
-            self._waiting.pop(leg.call, None)
+            self.waiting.pop(leg.call, None)
 
     def forget(self, leg: Leg) -> None:
         """Let go of a closed leg."""
@@ -178,12 +178,12 @@ class Switchboard:
 
     def expect(self, call: int, waiting: OutgoingCall) -> None:
         """Hand the events of a call on its way to ``waiting``."""
-        self._waiting[call] = waiting
+        self.waiting[call] = waiting
 
     def unexpect(self, call: int) -> None:
         """Stop handing out the events of a call."""
         self.extensions.watchers.touch()
-        self._waiting.pop(call, None)
+        self.waiting.pop(call, None)
 
     def leg_of(self, call: int | None) -> Leg | None:
         """Return the leg of a call that has been answered, or None."""
@@ -195,14 +195,14 @@ class Switchboard:
 
     def outgoing(self, call: int) -> OutgoingCall | None:
         """Return a call of ours that nobody has answered yet, or None."""
-        waiting = self._waiting.get(call)
+        waiting = self.waiting.get(call)
         return waiting if isinstance(waiting, OutgoingCall) else None
 
     def ringing(self, user: str) -> list[int]:
         """Return the calls that ring for a user of ours."""
         return [
             call
-            for call, waiting in self._waiting.items()
+            for call, waiting in self.waiting.items()
             if isinstance(waiting, OutgoingCall) and waiting.user == user
         ]
 
@@ -219,6 +219,12 @@ class Switchboard:
         self._answers[request] = answer
         self.pump()
         return await answer
+
+    def response_came(self, event: sip.Responded) -> None:
+        """Hand a final response to whoever waits for it."""
+        answer = self._answers.pop(event.request, None)
+        if answer is not None and not answer.done():
+            answer.set_result(event)
 
     def find_bridge(self, name: str) -> Bridge | None:
         """Return the open bridge of that name or id, or None."""
@@ -276,113 +282,6 @@ class Switchboard:
     def _token(self) -> str:
         return f"{self._random.getrandbits(80):020x}"
 
-    # -------------------------------------------------------------- what SIP tells
-
-    def on_sip(self, event: sip.Event) -> None:
-        """Take one event of the user agent."""
-        handle = _SIP_EVENTS.get(type(event))
-        if handle is not None:
-            handle(self, event)
-
-    def _invited(self, event: sip.Invited) -> None:
-        identity, refusal = self.directory.identify(event.request, event.flow, self.now)
-        if refusal is not None:
-            self.agent.reject(event.call, refusal.status, self.now, refusal.reason, refusal.headers)
-            return
-        handler = self.extensions.seats.handler_for(event.request) or self.handler
-        if handler is None or not self.accepting:
-            self.agent.reject(event.call, 480, self.now)
-            return
-        call = IncomingCall(
-            self, call=event.call, request=event.request, flow=event.flow, identity=identity
-        )
-        self._waiting[event.call] = call
-        self.publish(
-            CallArrived(at=self.now, caller=call.caller, target=call.target, identity=identity)
-        )
-        task = call.start(handler)
-        self.handlers.add(task)
-        task.add_done_callback(lambda done: self._handler_done(done, call))
-
-    def _handler_done(self, task: asyncio.Task[None], call: IncomingCall) -> None:
-        self.handlers.discard(task)
-        if self._waiting.get(call.call) is call:
-            del self._waiting[call.call]
-
-    def _cancelled(self, event: sip.Cancelled) -> None:
-        waiting = self._waiting.pop(event.call, None)
-        if isinstance(waiting, IncomingCall):
-            waiting.cancelled(event)
-
-    def _answered(self, event: sip.Answered) -> None:
-        waiting = self._waiting.get(event.call)
-        if isinstance(waiting, OutgoingCall):
-            waiting.answered(event)
-        else:  # its program gave up on the call a moment ago
-            self.agent.bye(event.call, self.now)
-
-    def _failed(self, event: sip.Failed) -> None:
-        waiting = self._waiting.get(event.call)
-        if isinstance(waiting, OutgoingCall):
-            waiting.failed(event)
-
-    def _ended(self, event: sip.Ended) -> None:
-        leg = self._by_call.get(event.call)
-        if leg is not None:
-            if event.bye is not None:
-                leg.note_user_to_user(event.bye)
-            leg.end(event.cause, event.reason)
-        elif (waiting := self._waiting.pop(event.call, None)) is not None:
-            waiting.ended(event)
-
-    def _progressed(self, event: sip.Progressed) -> None:
-        waiting = self._waiting.get(event.call)
-        if isinstance(waiting, OutgoingCall):
-            waiting.progressed(event)
-            self.extensions.watchers.touch()
-
-    def _responded(self, event: sip.Responded) -> None:
-        answer = self._answers.pop(event.request, None)
-        if answer is not None and not answer.done():
-            answer.set_result(event)
-
-    def _subscription(self, event: sip.SubscriptionRefreshed | sip.SubscriptionEnded) -> None:
-        self.extensions.subscription(event)
-
-    def _acked(self, event: sip.Acked) -> None:
-        if (leg := self._by_call.get(event.call)) is not None:
-            leg.acked(event.body)
-
-    def _reinvited(self, event: sip.Reinvited) -> None:
-        leg = self._by_call.get(event.call)
-        if leg is None or not leg.is_open:
-            self.agent.answer_reinvite(event.call, 481, self.now)
-        else:
-            leg.reinvited(event)
-            self.extensions.identities.renewed(leg, event.request)
-
-    def _reinvite_answered(self, event: sip.ReinviteAnswered) -> None:
-        if (leg := self._by_call.get(event.call)) is not None:
-            leg.reinvite_answered(event)
-
-    def _requested(self, event: sip.Requested) -> None:
-        request = event.message
-        if request.method == "REGISTER":
-            self._register(event)
-        elif not self.extensions.requested(event):
-            self.agent.respond(event.request, 405, self.now)
-
-    def _register(self, event: sip.Requested) -> None:
-        if not self.config.has_users:
-            self.agent.respond(event.request, 403, self.now)
-            return
-        reply, user = self.directory.register(event.message, event.flow, self.now, self.is_local)
-        self.agent.respond(
-            event.request, reply.status, self.now, reason=reply.reason, headers=reply.headers
-        )
-        if user is not None and reply.status == 200:
-            self.publish(Registered(at=self.now, user=user, contacts=len(self.contacts(user))))
-
     def _login_throttled(self, throttled: Throttled) -> None:
         if throttled.begins:  # once: an event for each guess would be an attack of its own
             self.publish(
@@ -393,21 +292,3 @@ class Switchboard:
                     by_user=throttled.by_user,
                 )
             )
-
-
-_SIP_EVENTS: dict[type[sip.Event], Callable[[Switchboard, Any], None]] = {
-    sip.Invited: Switchboard._invited,
-    sip.Cancelled: Switchboard._cancelled,
-    sip.Acked: Switchboard._acked,
-    sip.Answered: Switchboard._answered,
-    sip.Failed: Switchboard._failed,
-    sip.Reinvited: Switchboard._reinvited,
-    sip.ReinviteAnswered: Switchboard._reinvite_answered,
-    sip.Ended: Switchboard._ended,
-    sip.Requested: Switchboard._requested,
-    sip.Progressed: Switchboard._progressed,
-    **early.SIP_EVENTS,
-    sip.Responded: Switchboard._responded,
-    sip.SubscriptionRefreshed: Switchboard._subscription,
-    sip.SubscriptionEnded: Switchboard._subscription,
-}

@@ -113,7 +113,7 @@ class TonePhone(PhoneDialog, PhoneSound):
         self.requests: list[Request] = []  # other than INVITE, newest last
         self.responses: dict[str, int] = {}  # method -> what is answered to it, else 200
         self._voice = tone_voice(frequency, level_db=level_db)
-        self._terms = PhoneTerms(codecs, encryption, suites, dtls, comfort_noise)
+        self.terms = PhoneTerms(codecs, encryption, suites, dtls, comfort_noise)  # of calls to come
         self._keep = keep
         self._random = Random(f"phone {f'{user}@{host}' if seed is None else seed}")
         self._line = PhoneLine(
@@ -282,7 +282,7 @@ class TonePhone(PhoneDialog, PhoneSound):
 
     async def _new_session(self) -> PhoneSession:
         name = f"{self.user}@{self.host}"
-        session = await self._terms.begin(name, self.host, self._random, self._keep)
+        session = await self.terms.begin(name, self.host, self._random, self._keep)
         session.media.voice = self._voice
         return session
 

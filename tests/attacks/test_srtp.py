@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -103,7 +104,7 @@ def test_the_same_audio_is_heard_on_a_leg_in_the_clear() -> None:
     """So the test above looks at something that would be heard."""
 
     async def attack(crime: Crime) -> None:
-        crime.alice._encryption = Encryption.FORBIDDEN
+        crime.alice.terms = replace(crime.alice.terms, encryption=Encryption.FORBIDDEN)
         await crime.talk()
         crime.alice.stop_sending()
         last = RtpPacket.parse(crime.seen[-1].data)
@@ -190,7 +191,7 @@ def test_an_offer_stripped_of_its_keys_on_the_way_is_refused() -> None:
     """Somebody between removes a=crypto: where encryption is required there is no call."""
 
     async def attack(crime: Crime) -> None:
-        crime.alice._encryption = Encryption.FORBIDDEN
+        crime.alice.terms = replace(crime.alice.terms, encryption=Encryption.FORBIDDEN)
 
         @crime.server.on_invite
         async def strict(call: IncomingCall) -> None:
