@@ -44,7 +44,7 @@ SHELL = {
         "trunks",
     },
     "events": {"errors", "mixer", "sip", "supervision"},  # sip: octets for programs (RFC 7433)
-    "replay": {"errors", "mixer", "recorder"},
+    "replay": {"audio", "errors", "mixer", "recorder"},
     "server": {*CORE, "config", "events", "transports", "trunks"},
     "testing": {*CORE, "config", "events", "server", "rtpmix"},
     "lab": {*CORE, "config", "events", "replay", "rtpmix", "testing"},

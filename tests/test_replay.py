@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rtpmix.audio.codecs import CODECS
+from rtpmix.audio.coders import encoder_of
 from rtpmix.mixer.commands import (
     BridgeMoved,
     CloseLeg,
@@ -19,8 +24,10 @@ from rtpmix.mixer.commands import (
     Record,
     SeatsLeaving,
     SetMatrix,
+    UpdateLeg,
 )
 from rtpmix.mixer.engine import Engine
+from rtpmix.mixer.tap import TapBlock
 from rtpmix.recorder import Recipients
 from rtpmix.recorder.reader import read_facts
 from rtpmix.replay import ReplayReport, replay
@@ -30,6 +37,7 @@ from rtpmix.server.recording_writer import InlineRecordingWriter
 KEYS = Recipients.of(bytes(range(32)))
 CUSTOMER, AGENT, COACH, SOURCE = 11, 12, 13, 14
 LEGS = {CUSTOMER: ("customer", "PCMU"), AGENT: ("agent", "PCMA"), COACH: ("coach", "PCMU")}
+KINDS = {"PCMU": 0, "PCMA": 8}
 U, H = 32768, 20_000
 MODES: dict[str, tuple[tuple[int, ...], ...]] = {
     "monitor": ((0, U, 0), (U, 0, 0), (U, U, 0)),
@@ -42,8 +50,17 @@ MODES: dict[str, tuple[tuple[int, ...], ...]] = {
 class Call:
     """Three legs on an engine, all speaking loud noise, recorded inline."""
 
-    def __init__(self, path: Path, seed: int, *, limited: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        seed: int,
+        *,
+        limited: bool = False,
+        codecs: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         self.limited = limited
+        self.codecs = {leg: codecs.get(leg, codec) for leg, (_, codec) in LEGS.items()}
+        self.encoders = {leg: encoder_of(CODECS[name]) for leg, name in codecs.items()}
         self.path = path
         self.rng = random.Random(seed)
         self.engine = Engine(phases=4)
@@ -57,10 +74,10 @@ class Call:
         self.quiet: dict[int, bytes | None] = {}  # leg -> description that is still to be sent
         self.sequence = dict.fromkeys(LEGS, 0)
         self.noise = np.random.default_rng(seed)
-        for leg, (_, codec) in LEGS.items():
+        for leg, codec in self.codecs.items():
             self.engine.submit(
                 OpenLeg(
-                    leg=leg, codec=codec, payload_type=8 if codec == "PCMA" else 0, ssrc=leg,
+                    leg=leg, codec=codec, payload_type=KINDS.get(codec, 96), ssrc=leg,
                     first_sequence=0, first_timestamp=0,
                 )
             )  # fmt: skip
@@ -75,15 +92,18 @@ class Call:
         )
 
     def add_legs(self) -> None:
-        for leg, (name, codec) in LEGS.items():
-            self.writer.add_leg(1, leg, name, name, codec, self.engine.sample)
+        for leg, (name, _) in LEGS.items():
+            codec, rate_hz = self.codecs[leg], CODECS[self.codecs[leg]].rate_hz
+            law = codec if codec in KINDS else "PCMU"
+            self.writer.add_leg(1, leg, name, name, law, self.engine.sample, rate_hz)
         self.switch_taps(True)
 
     def switch_taps(self, on: bool) -> None:
         """Record from the next tick on, or no more; matrices are told while it is on."""
         self.is_told = on
         for leg in LEGS:
-            self.engine.submit(Record(leg, on=on))
+            rate_hz = CODECS[self.codecs[leg]].rate_hz
+            self.engine.submit(Record(leg, on=on, rate_hz=rate_hz))
 
     def tell(
         self, command: SetMatrix, sample: int, *, in_force: bool = False, waiting: int = 0
@@ -124,7 +144,11 @@ class Call:
         for _ in range(frames):
             arriving: list[list[tuple[int, bytes]]] = [[] for _ in range(4)]
             for leg in LEGS:
-                if leg not in self.closed and self.rng.random() >= loss:
+                if leg in self.encoders:
+                    coming = self.coded(leg)
+                    if leg not in self.closed and self.rng.random() >= loss:
+                        arriving[self.places.get(leg, 0)] += [(leg, one) for one in coming]
+                elif leg not in self.closed and self.rng.random() >= loss:
                     codes = self.noise.integers(0, 256, 160).astype(np.uint8).tobytes()
                     kind = 8 if LEGS[leg][1] == "PCMA" else 0
                     if leg in self.quiet:
@@ -162,6 +186,21 @@ class Call:
                         after = event.at - event.last
                         moved = {"event": "moved", "bridge": 1, "after": after}
                         self.writer.event(1, event.at, moved)
+
+    def coded(self, leg: int) -> list[bytes]:
+        """Return the packets of a wide leg for this frame: noise in all of its band."""
+        codec = CODECS[self.codecs[leg]]
+        sound = self.noise.integers(-20_000, 20_000, codec.frame).astype(np.int16)
+        packets = []
+        for place, payload in enumerate(self.encoders[leg].encode(sound)):
+            self.sequence[leg] += 1
+            ticks = codec.clock_hz // 50 * self.number + place * codec.clock_hz // 100
+            packet = RtpPacket(
+                payload_type=96, sequence_number=self.sequence[leg] & 0xFFFF, timestamp=ticks,
+                ssrc=900 + leg, payload=payload,
+            )  # fmt: skip
+            packets.append(packet.to_bytes())
+        return packets
 
     def close(self, leg: int) -> None:
         self.closed.add(leg)
@@ -456,3 +495,100 @@ def test_random_calls_replay(tmp_path: Path, seed: int) -> None:
         call.run(call.rng.randrange(1, 9), loss=0.2)
     report = call.finish()
     assert report.is_consistent, report.lines
+
+
+WIDE = [
+    {CUSTOMER: "L16/16000", COACH: "opus"},
+    {CUSTOMER: "opus", AGENT: "G722", COACH: "L16/48000"},
+    {AGENT: "L16/48000"},
+]
+
+
+@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("codecs", WIDE, ids=lambda codecs: "-".join(codecs.values()))
+def test_what_wide_legs_heard_replays_bit_for_bit(
+    tmp_path: Path, codecs: Mapping[int, str], limited: bool
+) -> None:
+    """Ramps, interrupted ones, losses, concealment, talkers of three rates that come and go."""
+    call = Call(tmp_path / "a", 31, codecs=codecs, limited=limited)
+    call.run(5)
+    call.record()
+    call.set("monitor")
+    call.run(20)
+    for _ in range(30):
+        mode, ramp = call.rng.choice(list(MODES)), call.rng.choice([0, 5, 10, 40, 100])
+        call.set(mode, ramp_ms=ramp)
+        call.run(call.rng.randrange(1, 12), loss=0.1)
+    call.run(60)
+    report = call.finish()
+    assert report.is_consistent, report.lines
+    assert report.different == report.unrecorded == report.unsettled == 0
+    assert report.wide_different == report.wide_unrecorded == 0
+    assert report.wide_equal + report.wide_unsettled == len(codecs) * (call.number - 5)
+    # Filters that begin: with a talker who was not in the mix. A limiter takes a second each time.
+    assert report.wide_equal > (report.wide_unsettled if limited else 9 * report.wide_unsettled)
+    assert f"at higher rates: {report.wide_equal} frames replayed bit for bit" in report.lines[1]
+
+
+def test_wide_legs_replay_while_their_bridge_moves_and_one_hangs_up(tmp_path: Path) -> None:
+    call = Call(tmp_path / "a", 11, codecs=WIDE[0])
+    for number in range(100, 103):  # bridges that take the phases before
+        call.engine.submit(SetMatrix(bridge=number, seats=(), gains=()))
+    call.record()
+    call.set("monitor")
+    while not call.moves and call.number < 200:
+        call.set(call.rng.choice(list(MODES)), ramp_ms=100)
+        call.run(1, loss=0.05)
+    call.run(30)
+    call.set("barge")
+    call.run(10)
+    call.close(COACH)
+    call.run(30)
+    report = call.finish()
+    assert call.moves == 1
+    assert report.is_consistent, report.lines
+    assert report.wide_unrecorded == 0
+    assert report.wide_equal > 9 * report.wide_unsettled
+
+
+def test_a_wide_frame_that_was_not_in_the_mix_is_found(tmp_path: Path) -> None:
+    """What was heard at 16 kHz is another frame's: sealed like any other, and told."""
+    call = Call(tmp_path / "a", 12, codecs={CUSTOMER: "L16/16000"})
+    put, given = call.writer.put_block, 0
+
+    def lie(block: TapBlock) -> None:
+        nonlocal given
+        given += 1
+        if given == 30:
+            (frames,) = block.wide
+            heard = frames.heard.copy()
+            heard[0, 200] ^= 1  # the last bit of one sample
+            block = dataclasses.replace(block, wide=(dataclasses.replace(frames, heard=heard),))
+        put(block)
+
+    call.writer.put_block = lie  # type: ignore[method-assign]
+    call.record()
+    call.set("barge")
+    call.run(60)
+    report = call.finish()
+    assert not report.is_consistent
+    assert report.different == 0
+    assert report.wide_different == 1
+    assert report.lines[-1].endswith("16000 Hz")
+
+
+def test_a_codec_of_another_rate_ends_what_can_be_replayed_at_higher_rates(tmp_path: Path) -> None:
+    """Others heard it at a rate that is not recorded; a fact says from when on."""
+    call = Call(tmp_path / "a", 13, codecs={CUSTOMER: "L16/16000", AGENT: "L16/16000"})
+    call.record()
+    call.set("barge")
+    call.run(50)
+    call.engine.submit(UpdateLeg(leg=AGENT, codec="PCMU", payload_type=0))
+    call.closed.add(AGENT)  # its packets, of the codec before, end
+    call.run(50)
+    report = call.finish()
+    (fact,) = [fact for fact in read_facts(call.path, KEYS) if fact["event"] == "resampled"]
+    assert fact == {"event": "resampled", "sample": 50 * 160, "leg": "agent"}
+    assert report.is_consistent, report.lines
+    assert report.wide_equal + report.wide_unsettled == 2 * 50
+    assert report.wide_unrecorded == 2 * 50

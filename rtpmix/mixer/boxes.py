@@ -33,6 +33,10 @@ class Inbox:
         Octets in each row.
     codes : (capacity,) int list
         ``2 * leg row``, plus 1 when it came in on the leg's own RTCP port.
+    due
+        When this beat was due, in seconds of `time.monotonic`; None: the host has no such clock.
+    stamps : (capacity,) float64 ndarray
+        When each datagram came, on the same clock; NaN: when it was read.
     more
         Whether to read again in this beat. I/O that knows that nothing waits says so; each batch
         has a price of its own, and what comes while one is worked on has time until the next beat.
@@ -44,6 +48,8 @@ class Inbox:
         self.views = [memoryview(row) for row in self.data]
         self.sizes = [0] * capacity
         self.codes = [0] * capacity
+        self.due: float | None = None
+        self.stamps: NDArray[np.float64] = np.full(capacity, np.nan)
         self.count = 0  # used by `put` only
         self.more = True
 

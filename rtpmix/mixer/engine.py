@@ -101,9 +101,7 @@ class Engine:
         workers: Workers | None = None,
     ) -> None:
         if phases not in (1, 2, 4, 5, 8, 10, 20):
-            raise UsageError(
-                f"{phases} phases don't divide 160 samples; give 1, 2, 4, 5, 8, 10, 20"
-            )
+            raise UsageError(f"{phases} phases don't divide a frame; give 1, 2, 4, 5, 8, 10, 20")
         self.phases = phases
         self.beat_samples = FRAME // phases
         self.beat = 0
@@ -164,6 +162,11 @@ class Engine:
             self._events.append(CommandRefused(self.sample, command, why))
 
     @property
+    def rests(self) -> bool:
+        """True when nobody is mixed in the next tick, and nothing changes in it."""
+        return self._board.rests(self.beat % self.phases)
+
+    @property
     def behind(self) -> int:
         """Beats that the host runs late; set it before `receive`."""
         return self._playout.behind
@@ -177,8 +180,7 @@ class Engine:
         self.inbox.count = 0
         if not count:
             return
-        receiver = self._receiver
-        receiver.take(count, self.beat)
+        (receiver := self._receiver).take(count, self.beat)
         for row in receiver.first_heard:
             self._events.append(MediaSeen(self.sample, int(self.rows.seat[row])))
         receiver.first_heard.clear()
@@ -194,8 +196,7 @@ class Engine:
         self.beat += frames * self.phases
         self._reports.skip(frames * self.phases)
         self._playout.blind_until = self.beat + self._playout.beats(DRAIN_MS)
-        legs = self.rows.kind == Kind.LEG
-        self.rows.timestamp_out[legs] += frames * FRAME
+        self.rows.timestamp_out[self.rows.kind == Kind.LEG] += frames * FRAME
 
     def send_failed(self, row: int) -> None:
         """Count a datagram of this row that the network did not take."""
@@ -383,13 +384,12 @@ class Engine:
         """Return the counters of those legs that are open, for others to make sense of."""
         rows = {leg: row for leg in legs if (row := self.row_of(leg)) is not None}
         index = np.array(list(rows.values()), np.int64)
-        told = tuple(map(self._reports.told, rows.values()))
-        delays = self._playout.delays_ms(index)
-        return figures.LegCounts.of(self.rows, index, tuple(rows), told, delays)
+        told, delays = map(self._reports.told, rows.values()), self._playout.delays_ms(index)
+        return figures.LegCounts.of(self.rows, index, tuple(rows), tuple(told), delays)
 
     def _stats(self, row: int) -> LegStats:
-        told, delay_ms = self._reports.told(row), self._playout.delay_ms(row)
-        return figures.leg_stats(self.rows, row, told, delay_ms)
+        told = self._reports.told(row)
+        return figures.leg_stats(self.rows, row, told, self._playout.delay_ms(row))
 
     def snapshot(self) -> dict[str, Any]:
         """Return counts of what is open, and sums of what the open legs counted."""

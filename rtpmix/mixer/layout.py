@@ -21,9 +21,16 @@ from .gains import Exact, coefficients_of_frame, mix_ramp, product
 from .rows import FRAME, Kind, Numbers, Rows
 
 _LEG, _SOURCE, _TAP = int(Kind.LEG), int(Kind.SOURCE), int(Kind.TAP)  # numpy is slow with enums
-# Recorded legs, their places, their laws, who contributes to what each hears, and those of higher
-# rates (as `wide_records` groups them)
-Recorded = tuple[tuple[int, ...], Numbers, tuple[str, ...], tuple[tuple[int, ...], ...], list[Any]]
+# Recorded legs, their places, their laws, who contributes to what each hears, those of higher rates
+# (as `wide_records` groups them), and those whose codec has another rate than their recording
+Recorded = tuple[
+    tuple[int, ...],
+    Numbers,
+    tuple[str, ...],
+    tuple[tuple[int, ...], ...],
+    list[Any],
+    tuple[int, ...],
+]
 
 
 @dataclass(slots=True)

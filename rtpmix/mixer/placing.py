@@ -8,7 +8,8 @@ needs is known from the playout buffer, jitter included: the *transit* of its sl
 The cost of a phase is what its legs wait together, and once more what the longest waits. A bridge
 is placed when it is made, by the legs that talk already, and looked at again every few seconds,
 unless the host is late: it has better things to do then. It moves when that saves two beats of
-this; the playout buffer remembers what a leg needs for eight seconds, so that is not often.
+this, or half a beat a leg; the playout buffer remembers what a leg needs for eight seconds, so that
+is not often.
 
 A move shifts the times at which frames are sent, by less than a ptime and once; no frame is lost,
 said twice or changed. Towards an *earlier* tick that is so if every leg's packet is there by then;
@@ -169,7 +170,7 @@ class Placing:
         self._rests[number] = beat + (self._look_beats << stays // 2)
         self._leave_out_full(costs, legs, bridge.phase)
         best = int(np.argmin(costs))
-        if costs[bridge.phase] - costs[best] < 2:
+        if costs[bridge.phase] - costs[best] < max(2, legs // 2):
             self._stays[number] = min(stays + 1, MOST_STAYS)
             return
         self._stays[number] = 0

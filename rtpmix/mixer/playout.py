@@ -49,6 +49,8 @@ class Playout:
 
     Attributes
     ----------
+    early
+        Beats that the datagram in hand came before the time that ``beat + behind`` tells.
     behind
         Beats that the host runs late now. A packet read at such a beat has arrived at a later
         one: its delay must not be reckoned from the beat that is only now being made up for.
@@ -68,6 +70,7 @@ class Playout:
         self.phases = phases
         self.beat_samples = FRAME // phases
         self.behind = 0
+        self.early = 0
         self.cutting = False  # whether any row has delay to lose
         self.grown: list[int] = []  # rows whose delay grew, since somebody looked
         self.blind_until = 0
@@ -155,15 +158,15 @@ class Playout:
         elif last >= 0:
             rows.late_since[row] = NEVER
         if last < 0 and newest:
-            behind = np.array([row]), np.array([offset // FRAME])
-            if self.regain(*behind, np.array([ahead]), beat)[0]:
+            late = np.array([row]), np.array([offset // FRAME]), np.array([ahead])
+            if self.regain(*late, np.array([beat - self.early]), beat)[0]:
                 ahead = last = 0
         if last < 0 or ahead >= SLOTS:
             if -MAX_REGAIN <= ahead < 0:  # reordered: more delay would have saved it
-                transit = beat - offset // FRAME * self.phases
+                transit = beat - self.early - offset // FRAME * self.phases
                 rows.latest[row] = max(int(rows.latest[row]), transit)
             return False
-        transit = beat + self.behind - offset // FRAME * self.phases
+        transit = beat + self.behind - self.early - offset // FRAME * self.phases
         rows.latest[row] = max(int(rows.latest[row]), transit)
         if wide is None:
             self._write(row, offset, payload, self.next_slot(row, beat))
@@ -179,7 +182,7 @@ class Playout:
                 self._rows.ring_slot[row, slot % SLOTS] = slot
 
     def regain(
-        self, index: Numbers, slots: Numbers, ahead: Numbers, beat: int
+        self, index: Numbers, slots: Numbers, ahead: Numbers, came: Numbers, beat: int
     ) -> NDArray[np.bool_]:
         """Take late packets in where the delay should grow; return which.
 
@@ -187,16 +190,16 @@ class Playout:
 
         Parameters
         ----------
-        index, slots, ahead : (n,) ndarray
-            Rows, slots of their packets, and how many slots they are from the first not too late;
-            negative.
+        index, slots, ahead, came : (n,) ndarray
+            Rows, slots of their packets, how many slots they are from the first not too late
+            (negative), and the beats at which they came.
         """
         rows = self._rows
         if self.behind or beat < self.blind_until:
             return np.zeros(len(index), np.bool_)
-        transit = beat - slots * self.phases
-        again = beat - rows.late_at[index]
-        rows.late_at[index] = np.where(again >= self.phases, beat, rows.late_at[index])
+        transit = came - slots * self.phases
+        again = came - rows.late_at[index]
+        rows.late_at[index] = np.where(again >= self.phases, came, rows.late_at[index])
         rows.latest[index] = np.maximum(rows.latest[index], transit)
         start = self.start(index)
         known = rows.transits[index]

@@ -26,6 +26,9 @@ from .stream import Stream
 from .wide_receive import WidePackets
 
 _HALF_CIRCLE = TIMESTAMP_MODULUS // 2
+CLOCK_HZ = 8000
+TOLERANCE = 0.04  # beats after it is due that one still reads: no thread wakes up at once
+EARLIEST = 50  # frames before they are read: who waited longer in the kernel, waited for a stall
 _PLAIN = 0x80  # version 2, no padding, no extension, no CSRC
 
 
@@ -58,25 +61,48 @@ class Receiver:
         codes = np.array(inbox.codes[:count], np.int64)
         sizes = np.array(inbox.sizes[:count], np.int64)
         words = inbox.data[:count, :HEADER].copy().view(">u4").astype(np.int64)
-        rows = codes >> 1
+        rows, came = codes >> 1, self._came(count, beat)
         plain, slots, timestamps, ahead = self._find_plain(rows, words, beat)
         plain &= (sizes == PACKET) & (codes & 1 == 0)
         for wanted, take in ((ahead >= 0, self._take_timely), (ahead < 0, self._take_late)):
             index = np.flatnonzero(plain & wanted)
             if index.size:
                 at = rows[index]
-                self._count(at, timestamps[index], words[index, 1], beat)
-                take(index, at, slots[index], ahead[index], beat)
+                self._count(at, timestamps[index], words[index, 1], came[index], beat)
+                take(index, at, slots[index], ahead[index], came[index], beat)
         if not plain.all():
             others = np.flatnonzero(~plain)
             if len(self._playout.wide):
-                others = self._take_wide(others, codes, sizes, words, beat)
+                others = self._take_wide(others, codes, sizes, words, came, beat)
+            usual = beat + self._playout.behind
             for i in others.tolist():
                 is_rtcp = int(codes[i]) & 1
+                self._playout.early = usual - int(came[i])
                 self._take_other(int(rows[i]), is_rtcp, inbox.views[i], int(sizes[i]), beat)
+            self._playout.early = 0
+
+    def _came(self, count: int, beat: int) -> Numbers:
+        """Return the beats that would have read the datagrams, if each beat read all that is there.
+
+        What the kernel has no time of came when it is read: as late as the host is.
+        """
+        playout, inbox = self._playout, self._inbox
+        came = np.full(count, beat + playout.behind)
+        if inbox.due is not None:
+            seconds = playout.beat_samples / CLOCK_HZ
+            late = np.ceil((inbox.stamps[:count] - inbox.due) / seconds - TOLERANCE)
+            told = np.flatnonzero(~np.isnan(late))
+            came[told] = beat + np.maximum(late[told], -EARLIEST * playout.phases).astype(np.int64)
+        return came
 
     def _take_wide(
-        self, index: Numbers, codes: Numbers, sizes: Numbers, words: Numbers, beat: int
+        self,
+        index: Numbers,
+        codes: Numbers,
+        sizes: Numbers,
+        words: Numbers,
+        came: Numbers,
+        beat: int,
     ) -> Numbers:
         """Take the next packets of streams of other codecs; return what is left."""
         at = codes[index] >> 1
@@ -87,8 +113,9 @@ class Receiver:
         if plain.any():
             chosen, rows = index[plain], at[plain]
             scale = self._rows.clock_scale[rows]
-            self._count(rows, timestamps[plain], words[chosen, 1], beat, scale)
-            self._wide.keep(chosen, rows, slots[plain], firsts[plain], ticks[plain], beat)
+            came = came[chosen]
+            self._count(rows, timestamps[plain], words[chosen, 1], came, beat, scale)
+            self._wide.keep(chosen, rows, slots[plain], firsts[plain], ticks[plain], came)
         return index[~plain]
 
     def _find_plain(
@@ -114,7 +141,13 @@ class Receiver:
         return plain, slot, timestamp, ahead
 
     def _count(
-        self, at: Numbers, timestamps: Numbers, wire: Numbers, beat: int, scale: Numbers | int = 1
+        self,
+        at: Numbers,
+        timestamps: Numbers,
+        wire: Numbers,
+        came: Numbers,
+        beat: int,
+        scale: Numbers | int = 1,
     ) -> None:
         """Count plain packets: identity, order, jitter."""
         rows = self._rows
@@ -123,7 +156,7 @@ class Receiver:
         rows.seen[at] = rows.seen[at] << np.uint64(1) | np.uint64(1)
         rows.received[at] += 1
         rows.heard_at[at] = beat
-        self._count_jitter(at, wire, beat, scale)
+        self._count_jitter(at, wire, came, scale)
         if self._stream.doubt:
             self._stream.trust(at)
         if not rows.media_seen[at].all():
@@ -131,7 +164,7 @@ class Receiver:
                 self._first_heard(row)
 
     def _take_timely(
-        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, beat: int
+        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, came: Numbers, beat: int
     ) -> None:
         """Store the payloads of plain packets that can still be played."""
         rows = self._rows
@@ -139,27 +172,28 @@ class Receiver:
         rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
         rows.ring_slot[at, places] = slots
         rows.late_since[at] = NEVER
-        transit = beat + self._playout.behind - slots * self._playout.phases
+        transit = came - slots * self._playout.phases
         rows.latest[at] = np.maximum(rows.latest[at], transit)
 
     def _take_late(
-        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, beat: int
+        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, came: Numbers, beat: int
     ) -> None:
         """Take plain packets that came too late: after a stall of this host they are many."""
         rows = self._rows
-        grows = self._playout.regain(at, slots, ahead, beat)
+        grows = self._playout.regain(at, slots, ahead, came, beat)
         if grows.any():
-            self._take_timely(index[grows], at[grows], slots[grows], ahead[grows], beat)
+            late = slots[grows], ahead[grows], came[grows]
+            self._take_timely(index[grows], at[grows], *late, beat)
         lost = at[~grows]
         rows.late[lost] += 1
         rows.late_since[lost] = np.minimum(rows.late_since[lost], beat)
 
     def _count_jitter(
-        self, at: Numbers, wire_timestamps: Numbers, beat: int, scale: Numbers | int
+        self, at: Numbers, wire_timestamps: Numbers, came: Numbers, scale: Numbers | int
     ) -> None:
         """RFC 3550 appendix A.8. Arrival is known to a beat, which is what the figure resolves."""
         rows = self._rows
-        arrival = (beat + self._playout.behind) * self._playout.beat_samples * scale
+        arrival = came * self._playout.beat_samples * scale
         transit = (arrival - wire_timestamps) & (TIMESTAMP_MODULUS - 1)
         before = rows.transit[at]
         before = np.where(before < 0, transit, before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audio.codecs import NARROW_HZ
+from ..audio.codecs import BY_NUMBER, NARROW_HZ
 from .commands import MixerEvent, OpenTap, TapFrame
 from .g711 import NAMES
 from .layout import Layout, Recorded
@@ -134,7 +134,7 @@ class Copies:
         cached = layout.recorded
         if cached is None:
             cached = layout.recorded = self._arrange(layout)
-        legs, places, laws, contributors, groups = cached
+        legs, places, laws, contributors, groups, resampled = cached
         if not legs:
             return
         wide: tuple[WideFrames, ...] = ()
@@ -152,6 +152,7 @@ class Copies:
                 contributors=contributors,
                 heard_mixed=heard[places],
                 wide=wide,
+                resampled=resampled,
             )
         )
 
@@ -181,4 +182,9 @@ class Copies:
             tuple(NAMES.get(int(rows.law[rows.of_seat[leg]]), "PCMU") for leg, _ in found),
             tuple(contributors),
             self._wide_records.arrange(layout, legs, self.recorded),
+            tuple(
+                leg
+                for leg in legs
+                if BY_NUMBER[int(rows.law[rows.of_seat[leg]])].rate_hz != self.recorded[leg]
+            ),
         )

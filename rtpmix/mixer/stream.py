@@ -110,7 +110,8 @@ class Stream:
     def _count_jitter(self, row: int, packet: RtpPacket, beat: int) -> None:
         """RFC 3550 appendix A.8, in units of the codec's clock."""
         rows = self._rows
-        samples = (beat + self._playout.behind) * self._playout.beat_samples
+        came = beat + self._playout.behind - self._playout.early
+        samples = came * self._playout.beat_samples
         arrival = samples * int(rows.clock_scale[row])
         transit = np.array([(arrival - packet.timestamp) % TIMESTAMP_MODULUS])
         before = rows.transit[[row]]

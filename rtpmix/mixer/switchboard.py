@@ -222,6 +222,11 @@ class Switchboard:
         self._layouts[phase] = layout
         return layout, True
 
+    def rests(self, phase: int) -> bool:
+        """Tell whether a phase has nobody to mix, and no change waits for it."""
+        layout = self._layouts[phase]
+        return layout is not None and not layout.rows.size and not self._unsettled[phase]
+
     def finish(self, phase: int, at: int) -> None:
         """After a phase was mixed: end the ramps that are done and let go who has faded out."""
         # Not those that the layout mixed: a change to or of a bridge without seats is done too.

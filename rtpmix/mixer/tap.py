@@ -63,6 +63,8 @@ class TapBlock:
         What each leg hears before encoding.
     wide
         The same legs' frames at a higher rate, where one was asked for; one entry a rate.
+    resampled
+        Legs whose codec has another rate now than they are recorded at.
     """
 
     sample: int
@@ -75,6 +77,7 @@ class TapBlock:
     contributors: tuple[tuple[int, ...], ...]
     heard_mixed: NDArray[np.int16]
     wide: tuple[WideFrames, ...] = ()
+    resampled: tuple[int, ...] = ()
 
     def only(self, legs: set[int]) -> TapBlock:
         """Return those rows that belong to some legs."""
@@ -92,6 +95,7 @@ class TapBlock:
             contributors=tuple(self.contributors[place] for place in places),
             heard_mixed=self.heard_mixed[at],
             wide=tuple(wide),
+            resampled=tuple(leg for leg in self.resampled if leg in legs),
         )
 
 

@@ -92,13 +92,13 @@ class WidePackets:
         slots: Numbers,
         firsts: Numbers,
         ticks: Numbers,
-        beat: int,
+        came: Numbers,
     ) -> None:
-        """Keep the payloads of packets that `find` found, until they are due."""
+        """Keep the payloads of packets that `find` found, and that came at these beats."""
         rows = self._rows
         rows.ring_slot[at, slots % SLOTS] = slots
         rows.late_since[at] = NEVER
-        transit = beat + self._playout.behind - slots * self._playout.phases
+        transit = came - slots * self._playout.phases
         rows.latest[at] = np.maximum(rows.latest[at], transit)
         # Samples are RTP ticks, but for G.722 (RFC 3551 section 4.5.2).
         scale = 1 + _IS_G722[rows.law[at]]

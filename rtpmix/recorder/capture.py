@@ -300,6 +300,13 @@ class Capture:
             self._facts.put(fact)
         return made
 
+    def resampled(self, leg: int, sample: int) -> None:
+        """Note that a leg's codec has another rate than its tracks from this sample on."""
+        recorded = self._legs.get(leg)
+        fact = None if recorded is None else recorded.mark_resampled(self._clock.place(sample))
+        if fact is not None:
+            self._facts.put(fact)
+
     def put(self, records: Iterable[tuple[int, bytes]]) -> None:
         """Append records that were made, each with its sample, in the order of samples."""
         self._series.extend(records)

@@ -74,6 +74,7 @@ class RecordedLeg:
 
     __slots__ = (
         "_hashed", "_hashed_frames", "_hashed_second", "_invented_from", "_invented_to",
+        "_resampled",
         "heard", "heard_writer", "name", "spoken", "spoken_writer", "wide",
     )  # fmt: skip
 
@@ -92,6 +93,7 @@ class RecordedLeg:
         self._hashed_second: int | None = None
         self._invented_from: int | None = None
         self._invented_to = 0
+        self._resampled = False
 
     @property
     def tracks(self) -> list[Track]:
@@ -146,6 +148,13 @@ class RecordedLeg:
             self._invented_from = sample if start is None else start
             self._invented_to = sample + FRAME_SAMPLES
         return fact
+
+    def mark_resampled(self, sample: int) -> dict[str, Any] | None:
+        """Note that the leg's codec has another rate than its tracks; a fact, the first time."""
+        if self._resampled:
+            return None
+        self._resampled = True
+        return {"event": "resampled", "sample": sample, "leg": self.name}
 
     def mark_heard(
         self, sample: int, mixed: bytes | memoryview, frames: int = 1

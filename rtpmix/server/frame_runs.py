@@ -56,6 +56,7 @@ class FrameRuns:
             self._said += zip(block.sent.tolist(), block.laws, block.contributors, strict=True)
             for row, leg in enumerate(block.legs, base):
                 self.rows.setdefault(leg, []).append(row)
+        self._resampled: dict[int, int] = {}  # leg: first sample
         self._present: list[bool] = []
         self._wide = _WideFrames()
         if blocks:
@@ -73,6 +74,8 @@ class FrameRuns:
         for base, block in zip(self._bases, blocks, strict=True):
             if block.wide:
                 self._wide.take(base, block)
+            for leg in block.resampled:
+                self._resampled.setdefault(leg, block.sample)
         self._wide.join()
 
     def span(self, first: int, stop: int) -> range:
@@ -124,6 +127,8 @@ class FrameRuns:
                 mine[leg] = rows
         if not mine:
             return []
+        for leg in self._resampled.keys() & mine.keys():
+            capture.resampled(leg, self._resampled[leg])
         longest = max(map(len, mine.values()))
         if longest < _RUN or not capture.can_take_runs(longest):
             self._write_singly(capture, sorted(chain.from_iterable(mine.values())))

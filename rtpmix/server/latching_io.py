@@ -224,6 +224,7 @@ class LatchingIO:
             if index < count:
                 views[index][: sizes[count]] = views[count][: sizes[count]]
                 sizes[index], codes[index] = sizes[count], codes[count]
+                inbox.stamps[index] = inbox.stamps[count]
         self._network.sources.clear()
         return count
 

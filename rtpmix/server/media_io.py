@@ -79,6 +79,10 @@ class LearningIO(CheckingIO, Protocol):
     """A network that can hear a leg from more than one source, for those behind NAT."""
 
     @property
+    def tells_time(self) -> bool:
+        """Whether it fills in `Inbox.stamps`: then what nobody needs yet may wait in the kernel."""
+
+    @property
     def sources(self) -> dict[int, Address]:
         """Inbox code to where the datagram came from, for ports that hear more than one source.
 

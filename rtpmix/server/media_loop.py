@@ -54,6 +54,8 @@ class MediaLoop:
         self.engine = engine
         self.secured = SecureIO(io)
         self.io = LatchingIO(self.secured, io)
+        self._network = io
+        self._read_at = 0  # the beat that has read last
         self.writer: BlockSink | None = None
         self.beats = 0
         self.late_beats = 0
@@ -96,14 +98,9 @@ class MediaLoop:
         io.begin(engine.sample, engine.sample / CLOCK_HZ)
         for _ in range(len(queue)):
             self._do(queue.popleft())
-        inbox = engine.inbox
-        for _ in range(MAX_READS):
-            inbox.more = True
-            count = io.receive(inbox)
-            if count:
-                engine.receive(count)
-            if not inbox.more:  # where all that came was refused, more may wait behind it
-                break
+        if self._has_to_read():
+            self._read_at = engine.beat
+            self._read()
         for row, number in io.take_refused():
             engine.rows.dropped[row] += number
         for row in io.send(engine.tick()):
@@ -124,6 +121,28 @@ class MediaLoop:
         for leg in self.engine.legs():
             self.submit(CloseLeg(leg))
         return [event for _ in range(2 * self.engine.phases) for event in self.beat()]
+
+    @property
+    def rests(self) -> bool:
+        """True when the next beat has nothing to do, to read or to mix: it may be done early."""
+        return not self._queue and not self._has_to_read()
+
+    def _has_to_read(self) -> bool:
+        """Tell whether to read what has come: where nobody is mixed now, the next beat may do."""
+        engine = self.engine
+        if engine.inbox.due is None or not (engine.rests and self._network.tells_time):
+            return True
+        return engine.beat - self._read_at >= engine.phases
+
+    def _read(self) -> None:
+        inbox = self.engine.inbox
+        for _ in range(MAX_READS):
+            inbox.more = True
+            count = self.io.receive(inbox)
+            if count:
+                self.engine.receive(count)
+            if not inbox.more:  # where all that came was refused, more may wait behind it
+                break
 
     def count_lateness(self, seconds: float) -> None:
         """Count how late a beat began."""

@@ -16,6 +16,7 @@ import ipaddress
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 SOCKADDR_IN = 16  # octets
 DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
+SO_TIMESTAMPNS = 35  # linux/include/uapi/asm-generic/socket.h; Python does not name it
+_CONTROL = 32  # octets: a ``cmsghdr`` and a ``timespec``
 
 
 class _IoVec(ctypes.Structure):
@@ -85,9 +88,31 @@ def sockaddr(address: tuple[str, int]) -> bytes:
     return struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + packed + bytes(8)
 
 
+def name_of(remote: tuple[str, int]) -> bytes | None:
+    """Return the ``sockaddr_in`` of a peer; None where it has none, and can share no port."""
+    try:
+        return sockaddr(remote)
+    except ValueError:
+        return None
+
+
+def address_of(name: bytes) -> tuple[str, int]:
+    """Return the address that a ``sockaddr_in`` says."""
+    return socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big")
+
+
 def key_of(name: bytes) -> int:
     """Return what `Arrivals.sources` has for this ``sockaddr_in``: family, port and host."""
     return int(np.frombuffer(name[:8], np.uint64)[0])
+
+
+def note_times(one: socket.socket) -> bool:
+    """Have the kernel note when each datagram comes, for `Arrivals.times`; False where it can't."""
+    try:
+        one.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
 
 
 class Arrivals:
@@ -106,6 +131,7 @@ class Arrivals:
         self._keys = self._names.view(np.uint64)[:, 0]
         self._vectors = (_IoVec * capacity)()
         self._headers = (_MmsgHdr * capacity)()
+        self._controls = np.zeros((capacity, _CONTROL // 8), np.int64)
         self._capacity = capacity
         for i in range(capacity):
             self._vectors[i] = _IoVec(data.ctypes.data + i * data.strides[0], octets)
@@ -114,6 +140,10 @@ class Arrivals:
             header.name_length = SOCKADDR_IN
             header.vector = ctypes.addressof(self._vectors) + i * ctypes.sizeof(_IoVec)
             header.vector_length = 1
+            header.control = self._controls.ctypes.data + i * _CONTROL
+            header.control_length = _CONTROL
+        longs = np.frombuffer(self._headers, np.uint64).reshape(capacity, _SIZE // 8)
+        self._control_lengths = longs[:, _MsgHdr.control_length.offset // 8]
         words = np.frombuffer(self._headers, np.uint32).reshape(capacity, _SIZE // 4)
         self._lengths = words[:, _MmsgHdr.length.offset // 4]
         self._start = ctypes.addressof(self._headers)
@@ -129,6 +159,19 @@ class Arrivals:
             return 0
         found = _calls[0](descriptor, self._start + first * _SIZE, room, DONT_WAIT, None)
         return max(int(found), 0)  # -1: nothing waits, or an error that this call has cleared
+
+    def times(self, first: int, count: int) -> NDArray[np.float64]:
+        """Return when each came, in seconds of `time.monotonic`; NaN where the kernel didn't say.
+
+        To be called once after each `take`.
+        """
+        here = slice(first, first + count)
+        since_start = time.time_ns() - time.monotonic_ns()
+        stamps = self._controls[here, 2] * 1_000_000_000 + self._controls[here, 3] - since_start
+        times: NDArray[np.float64] = stamps / 1e9
+        times[self._control_lengths[here] != _CONTROL] = np.nan
+        self._control_lengths[here] = _CONTROL
+        return times
 
     def sizes(self, first: int, count: int) -> list[int]:
         """Return the octets of each."""

@@ -207,6 +207,7 @@ class SecureIO:
             if index < count:
                 views[index][: sizes[count]] = views[count][: sizes[count]]
                 sizes[index], codes[index] = sizes[count], codes[count]
+                inbox.stamps[index] = inbox.stamps[count]
         return count
 
     def _open_all(self, inbox: Inbox, count: int) -> list[int]:

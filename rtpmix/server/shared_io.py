@@ -18,8 +18,8 @@ import select
 import socket
 import threading
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
+from math import nan
 
 from ..mixer.boxes import Inbox, Outbox
 from . import mmsg
@@ -80,14 +80,17 @@ class SharedIO:
         self._epoll = select.epoll()
         self._arrivals: tuple[Inbox, mmsg.Arrivals] | None = None
         self._departing = Departing()
+        self._alone: set[int] = set()  # legs that share no port
+        self._timed = True  # the kernel notes when what comes to shared ports came
         self._lock = threading.Lock()  # of legs and ports, not held for packets
         self.unknown = 0  # datagrams of sources that no leg has
         self.overrun = 0  # datagrams of a leg that sent too many at a time
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Give a leg a place on a shared pair, or a pair of its own; see `MediaIO.reserve`."""
-        name = None if ipv6 or remote is None else _name(remote)
+        name = None if ipv6 or remote is None else mmsg.name_of(remote)
         if name is None:
+            self._alone.add(leg)
             return self._plain.reserve(leg, ipv6=ipv6)
         with self._lock:
             port = self._port_without(name)
@@ -98,12 +101,13 @@ class SharedIO:
 
     def adopt(self, leg: int, rtp: int, rtcp: int, *, fresh: bool) -> None:
         """Take over sockets that a leg has for itself; see `SocketIO.adopt`."""
+        self._alone.add(leg)
         self._plain.adopt(leg, rtp, rtcp, fresh=fresh)
 
     def share(self, leg: int, number: int, rtp: int, rtcp: int, remote: Address) -> None:
         """Put a leg on a pair that another process has bound, and gives out; see `PortBook`."""
         pair = socket.socket(fileno=rtp), socket.socket(fileno=rtcp)
-        name = _name(remote)
+        name = mmsg.name_of(remote)
         with self._lock:
             port = next((port for port in self._ports if port.address[1] == number), None)
             if port is None:
@@ -121,10 +125,9 @@ class SharedIO:
             if port.legs < self._legs_per_port and name not in port.claims:
                 return port
         rtp, rtcp, address = self._plain.open_pair()
+        size = RECEIVE_BUFFER * self._legs_per_port
         for one in (rtp, rtcp):
-            one.setsockopt(
-                socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER * self._legs_per_port
-            )
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         return self._open(rtp, rtcp, address, ours=True)
 
     def _open(
@@ -133,6 +136,7 @@ class SharedIO:
         port = _Port(rtp, rtcp, address, ours)
         self._ports.append(port)
         for one, codes in ((rtp, port.codes), (rtcp, port.rtcp_codes)):
+            self._timed = mmsg.note_times(one) and self._timed
             self._readers[one.fileno()] = (one.fileno(), codes)
             self._epoll.register(one.fileno(), select.EPOLLIN)
         return port
@@ -219,6 +223,7 @@ class SharedIO:
         """Give a leg's place back; see `MediaIO.release`."""
         known = self._legs.get(leg)
         if known is None:
+            self._alone.discard(leg)
             self._plain.release(leg)
             return
         with self._lock:
@@ -291,11 +296,17 @@ class SharedIO:
 
     # ------------------------------------------------------------------------------ packets
 
+    @property
+    def tells_time(self) -> bool:
+        """True when all legs share ports; see `LearningIO.tells_time`."""
+        return self._timed and not self._alone
+
     def receive(self, inbox: Inbox) -> int:
         """Read what waits, at most one datagram a leg and kind; see `MediaIO.receive`."""
         if self._arrivals is None or self._arrivals[0] is not inbox:
             self._arrivals = (inbox, mmsg.Arrivals(inbox.data))
         arrivals = self._arrivals[1]
+        inbox.stamps.fill(nan)
         count = held = self._take_waiting(inbox) if self._waiting else 0
         for descriptor, _ in self._epoll.poll(0):
             reader = self._readers.get(descriptor)
@@ -306,6 +317,7 @@ class SharedIO:
             codes = [get(key, -1) for key in arrivals.sources(count, found)]
             inbox.sizes[count : count + found] = arrivals.sizes(count, found)
             inbox.codes[count : count + found] = codes
+            inbox.stamps[count : count + found] = arrivals.times(count, found)
             distinct = set(codes)
             if len(distinct) < found or -1 in distinct or held or self._waiting:
                 count = self._sift(inbox, count, found)
@@ -350,6 +362,7 @@ class SharedIO:
                 if i != count:
                     views[count][: sizes[i]] = views[i][: sizes[i]]
                     sizes[count], codes[count] = sizes[i], code
+                    inbox.stamps[count] = inbox.stamps[i]
                 count += 1
         return count
 
@@ -364,29 +377,16 @@ class SharedIO:
             name, one = (rtcp, known.port.rtcp) if is_rtcp and not mux else (rtp, known.port.rtp)
             if name is not None:
                 try:
-                    one.sendto(packet, _address(name))
+                    one.sendto(packet, mmsg.address_of(name))
                 except OSError:
                     failed.append(row)
         return failed + self._plain.send(outbox)
 
 
-def _name(remote: Address) -> bytes | None:
-    """Return the socket address of a peer; None for what can't share a port."""
-    with suppress(ValueError):
-        return mmsg.sockaddr(remote)
-    return None
-
-
-def _address(name: bytes) -> Address:
-    return socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big")
-
-
 def _claim(claims: dict[bytes, int], leg: int, remote: Address | None) -> bytes | None:
     """Take an address for a leg; None where there is none, or another leg has it."""
-    name = None if remote is None else _name(remote)
-    if name is None or claims.setdefault(name, leg) != leg:
-        return None
-    return name
+    name = None if remote is None else mmsg.name_of(remote)
+    return name if name is not None and claims.setdefault(name, leg) == leg else None
 
 
 def media_io(

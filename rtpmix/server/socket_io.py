@@ -70,7 +70,7 @@ class SocketIO:
     """
 
     def __init__(self, address: str, ports: range, address_v6: str | None = None) -> None:
-        self._address = address
+        self._address, self.tells_time = address, False
         self._address_v6 = address_v6 or address
         self._pairs = PortPairs(ports)
         self._legs: dict[int, _Pair] = {}

@@ -6,7 +6,9 @@ than five ptimes behind (the process was stopped, the machine suspended) it leav
 counts them and keeps RTP timestamps on the media clock, so that no delay stays behind.
 
 Between beats the thread sleeps and datagrams wait in the kernel; a beat reads all of them at once.
-That is cheaper than waking for each, and what a packet loses by waiting is less than a beat.
+That is cheaper than waking for each, and what a packet loses by waiting is less than a beat. On
+shared ports the kernel notes when each came: a beat in which nobody is mixed leaves them there, and
+is done together with the one before it.
 
 Some settings of the process are changed while hosts run, and put back when the last has stopped:
 
@@ -159,6 +161,7 @@ class ThreadHost(EngineHost):
                     late -= frames * PTIME_S
             # Rounded up from a fifth of a beat: better some delay too much, which is cut again.
             engine.behind = int(max(late, 0.0) / self._beat_s + 0.8)
+            engine.inbox.due = due if clock is time.monotonic else None
             self._switch_interval.lengthen()
             if self._collects:
                 gc.disable()
@@ -166,6 +169,8 @@ class ThreadHost(EngineHost):
             begin_beat()
             try:
                 events = media.beat()
+                while media.rests:
+                    events += media.beat()
             except Exception:
                 # A bug, by definition. One frame of every call is lost, not every call.
                 _log.exception("a beat of the media thread failed")

@@ -134,7 +134,11 @@ class Worker(ThreadHost):
         elif isinstance(message, say.StopRecording):
             self._answer(message.ask, writer.stop(message.recording))
         elif isinstance(message, say.RecordFact):
-            writer.event(message.recording, message.sample, message.fact)
+            # What is in force is so from this worker's beat on: the server's clock may be ahead of
+            # it, and no frame may come before the matrix by which it was mixed.
+            in_force = message.fact.get("in_force")
+            sample = min(message.sample, here) if in_force else message.sample
+            writer.event(message.recording, sample, message.fact)
         elif not message.on:
             writer.remove_leg(message.recording, message.leg, here)
         else:

@@ -76,6 +76,8 @@ class VirtualMediaIO:
         self._checks: deque[tuple[int, bytes, Address]] = deque()
         self._strays = 0
 
+    tells_time = False
+
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Bind an even RTP port and the odd RTCP port above it; CapacityError when none is left."""
         even = [port for port in self._ports if port % 2 == 0 and port + 1 in self._ports]

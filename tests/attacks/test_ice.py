@@ -27,10 +27,13 @@ from tests.attacks.test_media import (
     ALICE_INSIDE,
     ALICE_OUTSIDE,
     BOB,
-    MALLORY_HOST,
+    BOB_HOST,
+    OVER_IPV6,
     PUBLIC,
     Crime,
     Eavesdropper,
+    anywhere,
+    families,
 )
 from tests.rtp.test_stun import check
 
@@ -119,11 +122,9 @@ class IceCrime(Crime):
         self.net.observe(self._see_check)
 
     def _see(self, passage: Passage) -> None:
-        here = PUBLIC if self.box is not None else ALICE_OUTSIDE
-        if passage.data[0] >> 6 == 2 and (passage.source[0], passage.destination[0]) == (
-            here,
-            HOST,
-        ):
+        here = PUBLIC if self.box is not None else self.alice.host
+        ends = passage.source[0], passage.destination[0]
+        if passage.data[0] >> 6 == 2 and ends == (here, self.host):
             self.seen.append(passage)
 
     @property
@@ -132,9 +133,9 @@ class IceCrime(Crime):
         return sum(is_stun(data) and data[0] == 1 for data in self.stun)
 
     def _see_check(self, passage: Passage) -> None:
-        if is_stun(passage.data) and passage.source[0] == HOST:
+        if is_stun(passage.data) and passage.source[0] == self.host:
             self.stun.append(passage.data)
-        if is_stun(passage.data) and passage.destination[0] == HOST:
+        if is_stun(passage.data) and passage.destination[0] == self.host:
             self.checks.append(passage)
 
     @property
@@ -157,20 +158,26 @@ Attack = Callable[[IceCrime], Awaitable[None]]
 
 
 def commit(
-    attack: Attack, *, box: NatBox | None = None, at_once: bool = True, **config: Any
+    attack: Attack,
+    *,
+    box: NatBox | None = None,
+    ipv6: bool = False,
+    at_once: bool = True,
+    **config: Any,
 ) -> None:
     net = VirtualNet(seed=5, delay_ms=5)
     if box is not None:
         net.add_nat(box)
 
     async def main() -> None:
-        host = ALICE_INSIDE if box is not None else ALICE_OUTSIDE
+        place = OVER_IPV6.__getitem__ if ipv6 else str
+        host = ALICE_INSIDE if box is not None else place(ALICE_OUTSIDE)
         required = Encryption.REQUIRED
         alice = IcePhone("alice", host=host, frequency=ALICE, encryption=required, dtls=True)
         alice.nominates_at_once = at_once
-        bob = TonePhone("bob", host="192.0.2.20", frequency=BOB)
-        async with virtual_server(net, **config) as server:
-            crime = IceCrime(server, net, box, alice, bob)
+        bob = TonePhone("bob", host=place(BOB_HOST), frequency=BOB)
+        async with virtual_server(net, host=place(HOST), **config) as server:
+            crime = IceCrime(server, net, box, alice, bob, place)
             watching = asyncio.create_task(crime.watch())
             async with alice, bob:
                 await attack(crime)
@@ -200,7 +207,7 @@ def test_before_a_check_neither_a_client_hello_nor_media_is_read(latching: str) 
     """Not even the peer's own: what comes from an address proves nothing before a check does."""
 
     async def attack(crime: IceCrime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        mallory = Eavesdropper(crime.net, crime.mallory)
         await crime.talk(0.5)  # Alice's own ClientHello comes out of her NAT
         for _ in range(50):
             mallory.socket.send(HELLO, crime.target)
@@ -216,11 +223,12 @@ def test_before_a_check_neither_a_client_hello_nor_media_is_read(latching: str) 
     commit(attack, box=NatBox("10.0.0.0/24", PUBLIC), at_once=False, media_latching=latching)
 
 
-def test_whoever_does_not_know_the_password_moves_nothing_and_hears_nothing() -> None:
+@families
+def test_whoever_does_not_know_the_password_moves_nothing_and_hears_nothing(ipv6: bool) -> None:
     """Mallory has the right name from Alice's checks. What she sends is counted."""
 
     async def attack(crime: IceCrime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        mallory = Eavesdropper(crime.net, crime.mallory)
         await crime.talk()
         forged = check("y" * 24, f"{crime.alice.ufrag}:them", nominates=True)
         for _ in range(100):
@@ -235,7 +243,7 @@ def test_whoever_does_not_know_the_password_moves_nothing_and_hears_nothing() ->
         assert crime.counts["strangers"] == 150
         assert crime.srtp["forged"] == crime.srtp["handshakes_failed"] == 0
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)
 
 
 def test_what_is_forged_in_the_browsers_own_name_changes_nothing() -> None:
@@ -254,9 +262,10 @@ def test_what_is_forged_in_the_browsers_own_name_changes_nothing() -> None:
     commit(attack, box=NatBox("10.0.0.0/24", PUBLIC))
 
 
-def test_a_check_of_alices_sent_again_from_elsewhere_moves_nothing() -> None:
+@families
+def test_a_check_of_alices_sent_again_from_elsewhere_moves_nothing(ipv6: bool) -> None:
     async def attack(crime: IceCrime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        mallory = Eavesdropper(crime.net, crime.mallory)
         await crime.talk()
         crime.alice.nominate()
         await asyncio.sleep(2.0)
@@ -271,14 +280,14 @@ def test_a_check_of_alices_sent_again_from_elsewhere_moves_nothing() -> None:
         assert crime.places == []
         assert crime.counts["replayed"] == 40
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)
 
 
 def test_a_copy_that_comes_before_the_check_itself_is_undone_by_the_next() -> None:
     """What is left to an eavesdropper who is faster: a moment of what she can't decrypt."""
 
     async def attack(crime: IceCrime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        mallory = Eavesdropper(crime.net, crime.mallory)
         await crime.talk(3.0)
         mallory.socket.send(crime.alice.nomination(), crime.target)
         await asyncio.sleep(MOVE_S)
@@ -316,9 +325,10 @@ def test_a_browser_that_changes_networks_is_followed_and_its_old_address_is_a_st
     commit(story)
 
 
-def test_a_flood_of_checks_costs_a_bounded_number_of_hmacs_and_no_audio() -> None:
+@families
+def test_a_flood_of_checks_costs_a_bounded_number_of_hmacs_and_no_audio(ipv6: bool) -> None:
     async def attack(crime: IceCrime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        mallory = Eavesdropper(crime.net, crime.mallory)
         await crime.talk()
         forged = check("y" * 24, f"{crime.alice.ufrag}:them", nominates=True)
         for _ in range(150):
@@ -330,7 +340,7 @@ def test_a_flood_of_checks_costs_a_bounded_number_of_hmacs_and_no_audio() -> Non
         assert crime.counts["unread"] >= 2000
         assert mallory.heard == []
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)
 
 
 def test_a_browsers_password_is_in_no_event_and_no_snapshot() -> None:
@@ -345,9 +355,11 @@ def test_a_browsers_password_is_in_no_event_and_no_snapshot() -> None:
 
 # ---------------------------------------------------------------------------- ICE that begins anew
 
+ELSEWHERE = {"ipv4": "198.51.100.7", "nat": ALICE_INSIDE, "ipv6": "2001:db8:1::7"}
 
-@pytest.mark.parametrize("nat", [False, True])
-def test_ice_begins_anew_and_media_goes_on_until_a_nomination(nat: bool) -> None:
+
+@anywhere
+def test_ice_begins_anew_and_media_goes_on_until_a_nomination(where: str) -> None:
     """RFC 8445 section 9, RFC 8839 section 4.4: new credentials, the old association."""
 
     async def story(crime: IceCrime) -> None:
@@ -362,7 +374,7 @@ def test_ice_begins_anew_and_media_goes_on_until_a_nomination(nat: bool) -> None
         alice.send(alice.check(first))  # is what she sends still wanted? RFC 7675
         await asyncio.sleep(0.1)
         assert crime.answers == answers + 1
-        await alice.moves_to(ALICE_INSIDE if nat else "198.51.100.7")
+        await alice.moves_to(ELSEWHERE[where])
         alice.send(alice.check(alice.credentials))
         await asyncio.sleep(0.5)
         assert crime.answers == answers + 2
@@ -377,10 +389,12 @@ def test_ice_begins_anew_and_media_goes_on_until_a_nomination(nat: bool) -> None
         assert crime.answers == answers + 3  # the former password is forgotten
         assert crime.srtp["handshakes"] == 1
 
-    commit(story, box=NatBox("10.0.0.0/24", PUBLIC) if nat else None)
+    box = NatBox("10.0.0.0/24", PUBLIC) if where == "nat" else None
+    commit(story, box=box, ipv6=where == "ipv6")
 
 
-def test_ice_may_begin_anew_where_it_was() -> None:
+@families
+def test_ice_may_begin_anew_where_it_was(ipv6: bool) -> None:
     """On the same pair, many times, with nothing but a nomination now and then."""
 
     async def story(crime: IceCrime) -> None:
@@ -398,7 +412,7 @@ def test_ice_may_begin_anew_where_it_was() -> None:
         assert crime.places == []
         assert crime.srtp["handshakes"] == 1
 
-    commit(story)
+    commit(story, ipv6=ipv6)
 
 
 def test_a_re_invite_that_begins_nothing_anew_keeps_the_credentials() -> None:
@@ -444,11 +458,12 @@ def test_a_refused_re_invite_begins_nothing_anew() -> None:
     commit(story)
 
 
-def test_who_knows_the_former_password_moves_nothing() -> None:
+@families
+def test_who_knows_the_former_password_moves_nothing(ipv6: bool) -> None:
     """Mallory has it from a description that leaked. What she nominates is a stranger's."""
 
     async def attack(crime: IceCrime) -> None:
-        mallory = Eavesdropper(crime.net, MALLORY_HOST)
+        mallory = Eavesdropper(crime.net, crime.mallory)
         await crime.talk(2.0)
         leaked = crime.alice.credentials
         await crime.alice.restarts_ice()
@@ -462,4 +477,4 @@ def test_who_knows_the_former_password_moves_nothing() -> None:
         assert crime.places == []
         assert crime.counts["refused"] == 20
 
-    commit(attack)
+    commit(attack, ipv6=ipv6)

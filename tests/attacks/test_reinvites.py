@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 import pytest
 
-from rtpmix import Encryption
+from rtpmix import Encryption, Server
 from rtpmix.rtp.srtp import SUITES, MasterKey
 from rtpmix.sdp.description import parse_sdp
 from rtpmix.server.dtls import DtlsIdentity
+from rtpmix.server.inline_host import InlineHost
 from rtpmix.sip.message import Response
 from rtpmix.testing import TonePhone, VirtualNet, run
 from rtpmix.testing.net import Address, Passage
@@ -150,6 +151,21 @@ class Haggle(Crime):
         return len(ours), self.server.snapshot()["media"]["legs"]
 
 
+def held_by(server: Server) -> list[str]:
+    """Return the tables of the media layers that still hold something of a leg."""
+    host = server._host
+    assert isinstance(host, InlineHost)
+    tables: dict[str, Sized] = {}
+    for layer in (host._media.secured, host._media.secured.checked, host._media.io):
+        tables |= {
+            f"{type(layer).__name__}.{name}": value
+            for name, value in vars(layer).items()
+            if isinstance(value, dict) and name != "_plans"  # by phase: they end with the next beat
+        }
+    assert {"SecureIO._receivers", "CheckedLegs._paths", "LatchingIO._attached"} <= tables.keys()
+    return [name for name, table in tables.items() if len(table)]
+
+
 Trick = Callable[[Haggle], Awaitable[None]]
 
 
@@ -174,6 +190,7 @@ def haggle(trick: Trick, *, alice: dict[str, Any] | None = None, **config: Any) 
             await asyncio.sleep(40)
             assert [address for address in net._sockets if address[0] == HOST] == before
             assert server.snapshot()["media"]["legs"] == 0
+            assert held_by(server) == []
 
     run(main(), net, limit=600)
     return kept[0]
@@ -379,6 +396,18 @@ def kept(crime: Haggle) -> tuple[str, ...]:
     return tuple(line for line in body if line.startswith(words))
 
 
+async def say_certificate(crime: Haggle) -> None:
+    """Have another certificate from now on, and wait for the handshake."""
+    crime.alice.media.certificate = made = DtlsIdentity.generate()
+    session, fingerprint = crime.alice.session, made.fingerprint
+    security = replace(session._local.security, fingerprint=fingerprint)
+    session._local = replace(session._local, security=security)
+    lines = f"a=fingerprint:{fingerprint}", "a=setup:actpass"
+    said = Said(protocol="UDP/TLS/RTP/SAVP", lines=lines, mux=True)
+    assert (await crime.alice.say(said)).status == 200
+    await asyncio.sleep(1.0)
+
+
 def test_another_certificate_is_another_handshake_and_the_old_keys_are_no_good() -> None:
     """RFC 8842 section 5: a changed fingerprint is a new association."""
 
@@ -387,34 +416,37 @@ def test_another_certificate_is_another_handshake_and_the_old_keys_are_no_good()
         for handshakes in (2, 3):
             former = media._sender
             assert former is not None
-            old = DtlsIdentity.generate()
-            media.certificate = old
-            said = Said(
-                protocol="UDP/TLS/RTP/SAVP",
-                lines=(f"a=fingerprint:{old.fingerprint}", "a=setup:actpass"),
-                mux=True,
-            )
-            session = crime.alice.session
-            session._local = replace(
-                session._local,
-                security=replace(session._local.security, fingerprint=old.fingerprint),
-            )
-            assert (await crime.alice.say(said)).status == 200
-            await asyncio.sleep(1.0)
+            await say_certificate(crime)
             await crime.hears()
             srtp = crime.server.snapshot()["media"]["srtp"]
             assert srtp["handshakes"] == handshakes
             assert srtp["handshakes_failed"] == 0
             refused = srtp["forged"] + srtp["replayed"]
             for _ in range(5):
-                crime.net.transmit(
-                    former.protect(crime.last.to_bytes()), media.address, crime.target
-                )
+                stale = former.protect(crime.last.to_bytes())
+                crime.net.transmit(stale, media.address, crime.target)
                 await asyncio.sleep(0.02)
             srtp = crime.server.snapshot()["media"]["srtp"]
             assert srtp["forged"] + srtp["replayed"] == refused + 5
 
     haggle(trick, alice=ENCRYPTED | {"dtls": True})
+
+
+def test_the_way_to_agree_on_keys_may_change_and_none_is_used_twice() -> None:
+    """SDES, DTLS, and both again: a suite that comes back has another key of ours."""
+
+    async def trick(crime: Haggle) -> None:
+        ours = []
+        for seed in range(3):
+            ours.append(await say_key(crime, NAMES[0], seed))
+            await crime.hears()
+            await say_certificate(crime)
+            assert crime.legs[0].encryption == "DTLS-SRTP"
+            await crime.hears()
+        assert len(set(ours)) == 3
+        assert crime.server.snapshot()["media"]["srtp"]["handshakes"] == 3
+
+    haggle(trick, alice=ENCRYPTED)
 
 
 # ------------------------------------------------------------------------------ order and number

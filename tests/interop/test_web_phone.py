@@ -169,6 +169,45 @@ async def test_a_page_behind_nat_is_found_by_its_checks(
     assert (counts["refused"], counts["replayed"]) == (0, 0)
 
 
+async def test_a_page_that_restarts_ice_is_heard_all_the_while(
+    server: rtpmix.Server, site: Site, address: str, tmp_path: Path
+) -> None:
+    """RFC 8445 section 9: twice, and for longer than Chromium bears a path without answers."""
+    bob = TonePhone("bob", host=address, frequency=BOB)
+
+    @server.on_invite
+    async def connect(call: rtpmix.IncomingCall) -> None:
+        far = await server.invite(bob.uri)
+        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
+        await server.bridge(near, far)
+        await near.closed()
+
+    opened = open_phone(site, server, tmp_path, user="alice", voice=ALICE)
+    async with asyncio.timeout(120), bob, opened as alice:
+        alice.do("start")
+        await alice.tells("registered")
+        alice.do("call", target="sip:bob@pbx.example")
+        await alice.tells("confirmed")
+        await comes_to_hear(bob, ALICE)
+        await site.comes_to_hear(BOB, among=TONES)
+        names = set()
+        for _ in range(2):
+            alice.do("restart")
+            told = await alice.tells("restarted")
+            names |= {told["ours"], told["theirs"]}
+            assert bob.hears(*TONES) == {ALICE}
+        assert len(names) == 4
+        await asyncio.sleep(CHECKED_FOR)
+        await comes_to_hear(bob, ALICE)
+        await site.comes_to_hear(BOB, among=TONES)
+        alice.do("hangup")
+        await alice.tells("ended", originator="local")
+    media = server.snapshot()["media"]
+    assert media["srtp"]["handshakes"] == 1
+    assert media["srtp"]["forged"] == 0
+    assert media["checks"]["replayed"] == 0
+
+
 async def status_of_a_handshake(server: rtpmix.Server, origin: str) -> int:
     """Return what a WebSocket handshake with this Origin gets: a page is not told."""
     where = server_address(server, "wss")

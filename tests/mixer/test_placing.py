@@ -260,3 +260,19 @@ def test_no_bridge_is_looked_at_while_the_host_is_late(make_rig) -> None:
     rig.engine.behind = 0
     talk(rig, dict.fromkeys(said, 2), said, range(600, 1400))
     assert rig.engine._board.bridges[1].phase != there
+
+
+@pytest.mark.parametrize(("legs", "moves"), [(3, True), (20, False)])
+def test_a_large_bridge_does_not_move_for_what_nobody_notices(make_rig, legs, moves) -> None:
+    """Two beats are much for three, and a tenth of a beat for each of twenty."""
+    rig = make_rig(phases=PHASES)
+    said = {leg: words(leg, 500) for leg in range(legs)}
+    for leg in said:
+        rig.open(leg)
+    rig.bridge(1, list(said))
+    there = rig.engine._board.bridges[1].phase
+    # Half come just before the tick and half a beat earlier; two of them too late for it.
+    places = {leg: (there - leg % 2) % PHASES for leg in said}
+    places |= dict.fromkeys(list(said)[: 1 if legs == 3 else 2], (there + 1) % PHASES)
+    talk(rig, places, said, range(500))
+    assert bool(rig.told(BridgeMoved)) == moves

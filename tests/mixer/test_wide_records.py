@@ -144,6 +144,9 @@ def test_behind_another_codec_a_leg_keeps_the_rate_that_it_is_recorded_at(
     spoken, heard = recorded(rig, 4, "spoken"), recorded(rig, 4, "heard")
     assert len(spoken) == len(heard) == 30 * 320
     late = tapped(rig, TAP + 1)
+    assert [block.resampled for block in rig.blocks] == [()] * 10 + [(4,)] * 20
+    assert rig.blocks[-1].only({4}).resampled == (4,)
+    assert rig.blocks[-1].only({1}).resampled == ()
     assert np.array_equal(spoken[10 * 320 :], Stream(8000, 16_000).process(late))
     differs = np.flatnonzero(heard != tapped(rig, TAP))
     # Only where the filters of 8 kHz talkers begin anew.

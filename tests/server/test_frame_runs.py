@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -218,3 +219,15 @@ def test_frames_of_another_rate_than_their_tracks_are_left_out(tmp_path: Path) -
     counts = {found.track.name: found.packets for found in verify(tmp_path, KEYS).tracks}
     assert counts["leg1.in"] == counts["leg1.heard"] == 0
     assert counts["leg1.in.8k"] == counts["leg1.heard.8k"] == 24
+
+
+@pytest.mark.parametrize("together", [1, 24])
+def test_a_leg_whose_codec_has_another_rate_is_told_of_once(tmp_path: Path, together: int) -> None:
+    given = [
+        dataclasses.replace(block, resampled=(2,) if number >= 30 and 2 in block.legs else ())
+        for number, block in enumerate(blocks(60, odd=False, wide=True))
+    ]
+    record(tmp_path, together, given, wide=True)
+    (fact,) = [fact for fact in read_facts(tmp_path / "1", KEYS) if fact["event"] == "resampled"]
+    assert fact == {"event": "resampled", "sample": 15 * 160, "leg": "leg2"}
+    assert "resampled" not in [fact["event"] for fact in read_facts(tmp_path / "2", KEYS)]

@@ -23,6 +23,8 @@ PEER = ("192.0.2.1", 4000)
 class Wire:
     """A `MediaIO` that keeps what is sent and gives what was put in."""
 
+    tells_time = False
+
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.sent: list[tuple[int, bytes]] = []
@@ -135,6 +137,53 @@ def test_a_batch_of_io_that_knows_that_nothing_waits_is_the_only_one_of_its_beat
         media.beat()
         assert wire.reads == reads
         wire.arriving[0].clear()
+
+
+def test_what_nobody_needs_yet_stays_in_the_kernel() -> None:
+    """Where the kernel notes when it came, only beats that mix read, and at least one in four."""
+
+    class Reading(Wire):
+        reads = 0
+
+        def receive(self, inbox: Inbox) -> int:
+            self.reads += 1
+            inbox.more = False
+            return super().receive(inbox)
+
+    wire = Reading()
+    engine = Engine(phases=4)
+    media = MediaLoop(engine, wire)
+
+    def read() -> list[int]:
+        found = []
+        for _ in range(16):
+            reads = wire.reads
+            rests = media.rests
+            media.beat()
+            assert rests == (wire.reads == reads)
+            if wire.reads > reads:
+                found.append((engine.beat - 1) % 4)
+        return found
+
+    media.submit(leg(1))
+    media.submit(SetMatrix(bridge=1, seats=(1,), gains=((0,),)))
+    media.beat()
+    for _ in range(15):
+        media.beat()
+    phase = engine.rows.phase[0]
+    assert read() == [0, 1, 2, 3] * 4  # nobody says when a beat is due
+    engine.inbox.due = 1.0
+    assert read() == [0, 1, 2, 3] * 4  # and the network not when something came
+    wire.tells_time = True
+    assert read() == [phase] * 4
+    media.submit(leg(2))
+    assert not media.rests
+    media.beat()
+    media.submit(CloseLeg(1))
+    media.submit(CloseLeg(2))
+    for _ in range(15):
+        media.beat()
+    assert len(read()) == 4
 
 
 def test_failed_sends_are_counted() -> None:

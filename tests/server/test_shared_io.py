@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 import rtpmix
@@ -305,3 +307,33 @@ async def test_calls_that_offer_different_addresses_share_a_port_of_the_server()
                 for number, media in calls
             ]
     assert ports == [13460, 13460, 13462]
+
+
+def test_the_kernel_notes_when_what_comes_to_shared_ports_came(
+    io: SharedIO, peers: list[socket.socket]
+) -> None:
+    address = opened(io, 0, peers[0])
+    opened(io, 1, peers[1])
+    for _ in range(3):
+        before = time.monotonic()
+        for peer in peers[:2]:
+            peer.sendto(b"x", address)
+        after = time.monotonic()
+        assert io.receive(INBOX) == 2
+        assert all(before - 0.001 < stamp < after + 0.001 for stamp in INBOX.stamps[:2])
+    peers[0].sendto(b"x", address)
+    peers[0].sendto(b"y", address)  # held back: when it came is not kept
+    assert io.receive(INBOX) == 1
+    assert not np.isnan(INBOX.stamps[0])
+    assert io.receive(INBOX) == 1
+    assert np.isnan(INBOX.stamps[:2]).all()
+
+
+def test_times_are_told_while_all_legs_share(io: SharedIO, peers: list[socket.socket]) -> None:
+    opened(io, 0, peers[0])
+    assert io.tells_time
+    io.reserve(1)  # nobody knows yet where its peer is
+    assert not io.tells_time
+    io.release(1)
+    assert io.tells_time
+    assert not SocketIO("127.0.0.1", PORTS).tells_time

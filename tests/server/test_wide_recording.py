@@ -203,8 +203,8 @@ def test_what_an_l16_leg_was_sent_is_its_heard_track_octet_for_octet(call: Recor
         assert narrow in received
 
 
-def test_it_verifies_and_replays_as_far_as_before(call: Recorded) -> None:
-    """Every leg's rows of 8 kHz, of which the G.711 legs' are the very payloads sent."""
+def test_it_verifies_and_replays_at_every_rate(call: Recorded) -> None:
+    """Every leg's rows of 8 kHz, of G.711 legs the very payloads sent, and what wide legs heard."""
     report = verify(call.path, call.keys)
     assert report.verdict is Verdict.SEALED, report.lines
     assert report.duration_s == pytest.approx(3.0, abs=0.1)
@@ -213,6 +213,9 @@ def test_it_verifies_and_replays_as_far_as_before(call: Recorded) -> None:
     assert replayed.is_consistent, replayed.lines
     assert replayed.different == replayed.unrecorded == 0
     assert replayed.equal > 5 * 140
+    assert replayed.wide_different == replayed.wide_unrecorded == 0
+    assert replayed.wide_equal > 3 * 140
+    assert replayed.wide_unsettled <= 3  # the first frame of each: filters remember
 
 
 def test_the_mixed_export_has_the_highest_rate_and_everybody_in_time(
@@ -293,6 +296,8 @@ def test_a_leg_that_changes_its_codec_keeps_the_rate_of_its_tracks(tmp_path: Pat
     assert report.verdict is Verdict.SEALED, report.lines
     replayed = replay(recorded.path, recorded.keys)
     assert replayed.is_consistent, replayed.lines
+    assert replayed.wide_equal >= 90  # the second before
+    assert replayed.wide_unrecorded >= 190  # and from then on, for both
     found = recorded.wav(tmp_path / "wav")
     changed, other = recorded.legs
     said, rate_hz = found[f"{changed}.in"]

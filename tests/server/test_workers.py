@@ -15,6 +15,7 @@ import pytest
 
 import rtpmix
 from rtpmix.recorder import Verdict, load_key, verify
+from rtpmix.replay import replay
 from rtpmix.server.inline_host import InlineHost
 from rtpmix.server.process_host import ProcessHost
 from rtpmix.testing import TonePhone
@@ -124,6 +125,48 @@ async def test_each_handler_keeps_its_call_in_one_worker_and_both_are_recorded(
     for number in range(2):
         report = verify(tmp_path / f"call{number}", load_key(tmp_path / "key"))
         assert report.verdict is Verdict.SEALED, report.lines
+
+
+async def test_wide_calls_are_recorded_at_their_rates_in_workers_and_replay(tmp_path: Path) -> None:
+    """A customer of L16 at 16 kHz, an agent of G.711; then a third leg, of the other worker."""
+    codecs = ("L16/16000", "PCMU")
+    asked = config(tmp_path, codecs=codecs)
+    phones = [
+        TonePhone(f"p{n}", frequency=500.0 + 200 * n, codecs=codecs[n % 2 :]) for n in range(3)
+    ]
+    async with rtpmix.Server(asked, workers=2) as server:
+        recordings: list[Path] = []
+
+        @server.on_invite
+        async def room(call: rtpmix.IncomingCall) -> None:
+            leg = await call.answer()
+            bridge = server.find_bridge(call.target) or await server.bridge(name=call.target)
+            await bridge.add(leg)
+            if not recordings:
+                recordings.append(tmp_path / "call")
+                await bridge.record(recordings[0])
+            await leg.closed()
+
+        host, port = server.sip_address.split(":")
+        for phone in phones:
+            await phone.open()
+            await phone.call(f"sip:room@{host}:{port}")
+        tones = [phone.frequency for phone in phones]
+        await until(
+            lambda: all(phone.hears(*tones) == {*tones} - {phone.frequency} for phone in phones),
+            server,
+        )
+        await until(lambda: server.snapshot()["recording"].get("packets", 0) > 400, server)
+        for phone in phones:
+            await phone.close()
+    keys = load_key(tmp_path / "key")
+    report = verify(tmp_path / "call", keys)
+    assert report.verdict is Verdict.SEALED, report.lines
+    rates = {found.track.name: found.track.rate_hz for found in report.tracks}
+    assert sorted(rates.values()) == [8000] * 7 + [16_000] * 4
+    replayed = replay(tmp_path / "call", keys)
+    assert replayed.is_consistent, replayed.lines
+    assert replayed.wide_equal > 20
 
 
 async def test_a_supervisor_from_another_worker_moves_and_whispers(tmp_path: Path) -> None:

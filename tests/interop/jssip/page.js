@@ -52,5 +52,10 @@ obey({
   hangup: () => session.terminate(),
   hold: () => session.hold(),
   unhold: () => session.unhold(),
+  restart: () => session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => tell({
+    event: "restarted",
+    ours: /a=ice-ufrag:(\S+)/.exec(session.connection.localDescription.sdp)[1],
+    theirs: /a=ice-ufrag:(\S+)/.exec(session.connection.remoteDescription.sdp)[1],
+  })),
   press: ({ digit, transport }) => session.sendDTMF(digit, { transportType: transport }),
 });

@@ -1,182 +1,24 @@
-"""Does a capture agree with itself?  What went in, mixed again, must give what came out.
-
-The `.in` tracks hold exactly what the mixer consumed and the `events` track every matrix that took
-effect, at its sample.  The mixer's arithmetic is exact, so replaying them through the same bridge
-gives every `.heard` packet bit for bit, on any machine.  A packet that differs was not sent by the
-call that this capture claims to be.
-
-Of a wideband leg this is about its rows of 8 kHz, ``.in.8k`` and ``.heard.8k``: they prove what
-others heard of it at 8 kHz, and who was in its mix.  What the capture has at the leg's own rate is
-not mixed again.
-
-Frames that were mixed from something that is not recorded, an announcement for example, can't be
-replayed; they are counted apart.
-"""
+"""One bridge of a capture, mixed again by the mixer's own bridge."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict, deque
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RecordingError
-from .mixer import g711
-from .mixer.bridge import Bridge
-from .mixer.commands import UNITY, SetMatrix
-from .mixer.gains import coefficients_of_frame, mix, mix_ramp, to_samples
-from .mixer.limiter import FORGETS, limit
-from .recorder.keys import Recipients
-from .recorder.reader import read_capture, read_facts
-from .recorder.track import CLOCK_HZ, Kind
+from ..mixer.bridge import Bridge
+from ..mixer.commands import UNITY, SetMatrix
+from ..mixer.gains import coefficients_of_frame, mix, mix_ramp, to_samples
+from ..mixer.limiter import FORGETS, limit
+from .wide import WideMixes
 
 FRAME = 160
 Linear = NDArray[np.int16]
 
 
-@dataclass(slots=True)
-class ReplayReport:
-    """What a replay found; frames of all listeners together."""
-
-    equal: int = 0
-    different: int = 0
-    unrecorded: int = 0  # mixed from something that has no track, or across a gap
-    unsettled: int = 0  # differ while the first matrix may still have been ramping in
-    seconds_equal: int = 0  # SHA-256 of the mixed frames before encoding
-    seconds_different: int = 0
-    differences: list[str] = field(default_factory=list)  # the first few
-
-    @property
-    def is_consistent(self) -> bool:
-        """Whether nothing differs, and something was compared."""
-        return not self.different and not self.seconds_different and self.equal > 0
-
-    @property
-    def lines(self) -> list[str]:
-        """The report as text."""
-        word = "CONSISTENT" if self.is_consistent else "INCONSISTENT"
-        text = [
-            f"{word}: {self.equal} frames replayed bit for bit, {self.different} differ, "
-            f"{self.unrecorded} have unrecorded parts, {self.unsettled} unsettled at the start; "
-            f"{self.seconds_equal} hashes agree, {self.seconds_different} do not"
-        ]
-        return text + [f"  {difference}" for difference in self.differences]
-
-
-def replay(path: Path, keys: Recipients) -> ReplayReport:
-    """Mix a capture again and compare.
-
-    Raises
-    ------
-    RecordingError
-        Not a capture, not for these keys, or a packet that does not authenticate.
-    """
-    facts = read_facts(path, keys)
-    run = _Replay(facts)
-    _, records = read_capture(path, keys)
-    for record in records:
-        track, packet = record.track, record.packet
-        if track is None or packet is None or track.leg is None:
-            continue
-        seat = run.seats.get(track.leg)
-        if seat is None:
-            raise RecordingError(f"{path}: the events track does not name {track.leg}", path=path)
-        if track.rate_hz != CLOCK_HZ:
-            continue  # of a wide leg there are rows of 8 kHz as well
-        if track.kind in (Kind.SPOKEN, Kind.SPOKEN_8K):
-            spoken = np.frombuffer(packet.payload, ">i2").astype(np.int16)
-            run.spoken[record.sample][seat] = spoken
-        else:
-            run.heard[record.sample][seat] = (packet.payload, packet.payload_type)
-    return run.run()
-
-
-class _Replay:
-    """One pass over the media clock."""
-
-    def __init__(self, facts: list[dict[str, Any]]) -> None:
-        self.seats: dict[str, int] = {
-            fact["leg"]: fact["seat"] for fact in facts if fact["event"] == "leg_added"
-        }
-        self.spoken: dict[int, dict[int, Linear]] = defaultdict(dict)  # sample: seat: frame
-        self.heard: dict[int, dict[int, tuple[bytes, int]]] = defaultdict(dict)
-        self._hashes = [fact for fact in facts if fact["event"] == "heard_sha256"]
-        moves = _moves(facts)
-        self._bridges = [
-            _ReplayedBridge(number, found, moves[number])
-            for number, found in _matrices(facts).items()
-        ]
-        self._report = ReplayReport()
-        # (seat, second): hash, frames; None when a frame of it could not be replayed.
-        self._seconds: dict[tuple[int, int], tuple[Any, int] | None] = {}
-
-    def run(self) -> ReplayReport:
-        for sample in sorted(self.spoken):
-            spoken = self.spoken[sample]
-            mixed: dict[int, Linear | None] = {}
-            unsettled: set[int] = set()
-            for bridge in self._bridges:
-                if not bridge.ticks_at(sample, spoken):
-                    continue
-                part = bridge.mix(sample, spoken)
-                mixed.update(part)
-                unsettled.update(seat for seat in part if bridge.is_unsettled(sample, seat))
-            for seat, (payload, law) in self.heard.get(sample, {}).items():
-                # A leg in no bridge hears silence.
-                frame = mixed[seat] if seat in mixed else np.zeros(FRAME, np.int16)
-                self._compare(sample, seat, payload, law, frame, seat in unsettled)
-        self._compare_hashes()
-        return self._report
-
-    def _compare(
-        self,
-        sample: int,
-        seat: int,
-        payload: bytes,
-        law: int,
-        frame: Linear | None,
-        unsettled: bool,
-    ) -> None:
-        report = self._report
-        if frame is None:
-            report.unrecorded += 1
-        elif g711.encode(frame, law).tobytes() == payload:
-            report.equal += 1
-        elif unsettled:
-            report.unsettled += 1
-            frame = None
-        else:
-            report.different += 1
-            if len(report.differences) < 10:
-                report.differences.append(f"seat {seat} at sample {sample}")
-        self._hash(sample, seat, frame)
-
-    def _hash(self, sample: int, seat: int, frame: Linear | None) -> None:
-        place = (seat, sample // CLOCK_HZ)
-        known = self._seconds.setdefault(place, (hashlib.sha256(), 0))
-        if known is None or frame is None:
-            self._seconds[place] = None
-            return
-        known[0].update(frame.astype("<i2").tobytes())
-        self._seconds[place] = (known[0], known[1] + 1)
-
-    def _compare_hashes(self) -> None:
-        for fact in self._hashes:
-            replayed = self._seconds.get((self.seats[fact["leg"]], fact["second"]))
-            if replayed is None:
-                continue
-            digest, frames = replayed[0].hexdigest(), replayed[1]
-            if (digest, frames) == (fact["sha256"], fact["frames"]):
-                self._report.seconds_equal += 1
-            else:
-                self._report.seconds_different += 1
-
-
-class _ReplayedBridge:
+class ReplayedBridge:
     """The mixer's own bridge, driven by the matrix facts of one number."""
 
     def __init__(
@@ -208,8 +50,13 @@ class _ReplayedBridge:
             return True
         return any(sample in window for window in self._unsettled)
 
-    def mix(self, sample: int, spoken: dict[int, Linear]) -> dict[int, Linear | None]:
-        """Return what each seat hears; None where something is in it that is not here."""
+    def mix(
+        self, sample: int, spoken: dict[int, Linear], wide: WideMixes | None = None
+    ) -> dict[int, Linear | None]:
+        """Return what each seat hears; None where something is in it that is not here.
+
+        ``wide`` compares what wide legs heard, by the same matrix.
+        """
         self._miss_until(sample)
         self._begin(sample)
         self._ticked = sample
@@ -229,6 +76,8 @@ class _ReplayedBridge:
             to_samples(exact, heard)
             for row, seat in enumerate(bridge.seats):
                 result[seat] = heard[row] if whole[row] else None
+        if wide is not None:
+            wide.mix(bridge, {seat for seat in bridge.seats if self.is_unsettled(sample, seat)})
         self._advance()
         return result
 
@@ -304,7 +153,7 @@ class _ReplayedBridge:
                 self._limiter.pop(seat, None)
 
 
-def _matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+def matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     """Return the matrices of each bridge and, in between, who left before a matrix said so."""
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for fact in facts:
@@ -314,7 +163,7 @@ def _matrices(facts: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _moves(facts: list[dict[str, Any]]) -> dict[int, deque[tuple[int, int]]]:
+def moves(facts: list[dict[str, Any]]) -> dict[int, deque[tuple[int, int]]]:
     """Return when the ticks of each bridge moved: the first tick, and the last one before."""
     found: dict[int, deque[tuple[int, int]]] = defaultdict(deque)
     for fact in facts:
