@@ -18,6 +18,7 @@ from . import config, control, recordings, run
 from .table import CallView, printable, render
 
 MODES = [mode.value for mode in Mode]
+SUPERVISION = "as `rtpmix supervise` and `rtpmix calls` name it"
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,23 +81,32 @@ def _add_control(commands: Commands[Parser]) -> None:
     calls.set_defaults(command=_calls)
     supervise = commands.add_parser("supervise", help="call a supervisor into a call")
     supervise.add_argument("call", metavar="CALL", help="as `rtpmix calls` names it")
-    supervise.add_argument("--as", dest="supervisor", required=True, metavar="sip:USER@HOST")
-    supervise.add_argument("--mode", choices=MODES, default="monitor")
+    supervise.add_argument(
+        "--as", dest="supervisor", required=True, metavar="sip:USER@HOST", help="who is called"
+    )
+    supervise.add_argument("--mode", choices=MODES, default="monitor", help="monitor unless given")
     supervise.set_defaults(command=_supervise)
     mode = commands.add_parser("mode", help="change a supervision's mode")
-    mode.add_argument("supervision", metavar="SUPERVISION")
-    mode.add_argument("mode", metavar="MODE", choices=MODES)
+    mode.add_argument("supervision", metavar="SUPERVISION", help=SUPERVISION)
+    mode.add_argument("mode", metavar="MODE", choices=MODES, help=", ".join(MODES))
     mode.set_defaults(command=_mode)
     takeover = commands.add_parser("takeover", help="take the call over from its agent")
-    takeover.add_argument("supervision", metavar="SUPERVISION")
-    takeover.add_argument("--fate", choices=[fate.value for fate in Fate], default="leave")
-    takeover.add_argument("--overlap", type=float, default=0.0, metavar="SECONDS")
+    takeover.add_argument("supervision", metavar="SUPERVISION", help=SUPERVISION)
+    takeover.add_argument(
+        "--fate",
+        choices=[fate.value for fate in Fate],
+        default="leave",
+        help="of the agent: leave unless given",
+    )
+    takeover.add_argument(
+        "--overlap", type=float, default=0.0, metavar="SECONDS", help="both talk for so long"
+    )
     takeover.set_defaults(command=_takeover)
     hand_back = commands.add_parser("hand-back", help="give a call back that was taken over")
-    hand_back.add_argument("supervision", metavar="SUPERVISION")
+    hand_back.add_argument("supervision", metavar="SUPERVISION", help=SUPERVISION)
     hand_back.set_defaults(command=_hand_back)
     hang_up = commands.add_parser("hangup", help="end a call")
-    hang_up.add_argument("call", metavar="CALL")
+    hang_up.add_argument("call", metavar="CALL", help="as `rtpmix calls` names it")
     hang_up.set_defaults(command=_hang_up)
     for command in (calls, supervise, mode, takeover, hand_back, hang_up):
         _add_socket(command)

@@ -65,6 +65,7 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 async def _serve(lab: Lab, screen: LiveTable, stop: asyncio.Event, *, demo: bool) -> None:
     for line in introduction(lab.config, lab.server.sip_address):
         screen.say(line)
+    screen.say("")
     phones = None
     if demo:
         listen = lab.server.config.listens[0]
@@ -107,7 +108,7 @@ def introduction(config: LabConfig, sip_address: str) -> list[str]:
         lines.append(f"  dial {queue.name}{number}: queue with {', '.join(queue.agents)}")
     lines.append("  dial conf-NAME: a room; supervisors dial *80, *81, *82, *83 + extension")
     lines.append(
-        f"recordings go to {config.recordings}" if config.record else "nothing is recorded"
+        f"recordings go into {config.recordings}/" if config.record else "nothing is recorded"
     )
     return lines
 
