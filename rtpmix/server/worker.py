@@ -64,6 +64,7 @@ class Worker(ThreadHost):
         self._dropped = 0
         self._left: list[int] = []  # legs whose counters are to be told in this round
         self._share = 1
+        self._figures_at = 0  # beats that were done when they were told last
 
     def run(self) -> None:
         """Beat until told to stop, or until nobody is there to tell."""
@@ -210,7 +211,9 @@ class Worker(ThreadHost):
         if events:
             channel.send(say.Happened(events))
         self._answers()
-        if self._media.beats % FIGURES_BEATS == 0:
+        # Where nobody is mixed, several beats are done at once: a multiple may never be met.
+        if self._media.beats - self._figures_at >= FIGURES_BEATS:
+            self._figures_at = self._media.beats
             channel.send(self._figures())
         channel.flush()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
+
+import pytest
 
 from rtpmix.mixer.commands import LegParted, MixerEvent, PartLeg
 from rtpmix.mixer.engine import Engine
@@ -10,9 +13,11 @@ from rtpmix.server import worker_messages as say
 from rtpmix.server.dtls import DtlsTerms, Handshake
 from rtpmix.server.dtls_stream import DtlsPosition, DtlsStream
 from rtpmix.server.srtp_stream import SecureCounts
-from rtpmix.server.worker import HANDSHAKE_FRAMES, WorkerLoop
+from rtpmix.server.worker import FIGURES_BEATS, HANDSHAKE_FRAMES, WorkerLoop
+from rtpmix.server.worker import Worker as MediaWorker
 from tests.server.test_dtls import named
 from tests.server.test_dtls_stream import OURS, PEERS, TERMS
+from tests.server.test_learning_sockets import PORTS
 from tests.server.test_media_loop import PEER, Wire, leg
 
 
@@ -100,3 +105,40 @@ def test_a_leg_that_has_no_handshake_under_way_parts_at_once() -> None:
     worker = Worker()
     worker.loop.submit(PartLeg(1))
     assert parted(worker.beats(5 * worker.loop.engine.phases, talking=False))
+
+
+class Said:
+    """A channel that keeps what is sent."""
+
+    waiting = 0
+
+    def __init__(self) -> None:
+        self.figures: list[say.Figures] = []
+
+    def send(self, message: object) -> None:
+        if isinstance(message, say.Figures):
+            self.figures.append(message)
+
+    def flush(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("together", [1, 3, 4, 7])
+def test_figures_are_told_however_many_beats_are_done_at_once(first: int, together: int) -> None:
+    """Where nobody is mixed a beat brings the next ones with it; the server sees that it lives."""
+    said = Said()
+    settings = say.Settings("127.0.0.1", None, PORTS, phases=4, origin=0.0, epoch=0.0)
+    worker = MediaWorker(said, settings)  # type: ignore[arg-type]
+    worker._media.beats = first
+    for _ in range(20 * FIGURES_BEATS // together):
+        worker._media.beats += together
+        worker._tell([])
+    beats = [figures.beats for figures in said.figures]
+    assert all(later - sooner < FIGURES_BEATS + together for sooner, later in pairwise(beats))
+    assert 15 <= len(beats) <= 20
+    assert beats[-1] > 18 * FIGURES_BEATS
+    worker._disk.shutdown()
+    worker._writer.close()
+    worker._coding.close()
+    worker._io.close()
