@@ -2,8 +2,9 @@
 
 Calls of three legs, each a capture of its own; blocks come straight from memory, and are written
 as the writer's thread does it, those of a quarter of a second together; facts, reports and writing
-are done as they fall due. ``value`` counts processor time of the writer alone, the kernel's for its
-files included. The floor is libsrtp, through its binding, for as many packets.
+are done as they fall due. ``--rate-hz`` has all legs wideband, with four tracks each. ``value``
+counts processor time of the writer alone, the kernel's for its files included. The floor is
+libsrtp, through its binding, for as many packets as a narrowband leg has.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from time import process_time
 import numpy as np
 
 from benchmarks.result import Result
-from rtpmix.mixer.tap import TapBlock
+from rtpmix.audio.codecs import NARROW_HZ
+from rtpmix.audio.resample import RATES_HZ
+from rtpmix.mixer.tap import TapBlock, WideFrames
 from rtpmix.recorder import Recipients
 from rtpmix.rtp.srtp import MasterKey, SrtpSession
 from rtpmix.server.recording_writer import RecordingWriter
@@ -41,7 +44,7 @@ class _Driven(RecordingWriter):
         self._desk.tick(now)
 
 
-def block(legs: int, frame: int) -> TapBlock:
+def block(legs: int, frame: int, rate_hz: int = NARROW_HZ) -> TapBlock:
     """Return one frame of every leg: noise, of which each hears what the others say."""
     noise = np.random.default_rng(frame % 7)
     spoken = noise.integers(-9000, 9000, (legs, FRAME)).astype(np.int16)
@@ -59,10 +62,18 @@ def block(legs: int, frame: int) -> TapBlock:
         present=np.ones(legs, np.bool_),
         contributors=tuple(others),
         heard_mixed=spoken,
+        wide=() if rate_hz == NARROW_HZ else (wide_frames(noise, legs, rate_hz),),
     )
 
 
-def one_run(legs: int, frames: int, directory: Path) -> float:
+def wide_frames(noise: np.random.Generator, legs: int, rate_hz: int) -> WideFrames:
+    """Return one frame of every leg at a higher rate."""
+    size = (legs, rate_hz // 50)
+    spoken, heard = (noise.integers(-9000, 9000, size).astype(np.int16) for _ in range(2))
+    return WideFrames(rate_hz, tuple(range(legs)), spoken, heard)
+
+
+def one_run(legs: int, frames: int, directory: Path, rate_hz: int = NARROW_HZ) -> float:
     """Return the seconds that so many frames took."""
     writer = _Driven()
     keys = Recipients.of(bytes(32))
@@ -76,12 +87,12 @@ def one_run(legs: int, frames: int, directory: Path) -> float:
             wall_clock=lambda: 0.0,
         )
         for leg in range(PER_CALL * call, PER_CALL * (call + 1)):
-            writer.add_leg(call, leg, f"leg{leg}", "customer", "PCMU", 0)
+            writer.add_leg(call, leg, f"leg{leg}", "customer", "PCMU", 0, rate_hz)
     writer.look(0.0)
     spent = 0.0
     for first in range(-TOGETHER, frames, TOGETHER):  # the first round opens files
         for frame in range(first, first + TOGETHER):
-            writer.put_block(block(legs, frame + TOGETHER))
+            writer.put_block(block(legs, frame + TOGETHER, rate_hz))
         began = process_time()
         writer.look((first + 2 * TOGETHER) * FRAME_US / 1e6)
         spent += process_time() - began if first >= 0 else 0.0
@@ -107,6 +118,7 @@ def run(arguments: list[str]) -> Result:
     parser.add_argument("--legs", type=int, default=180)
     parser.add_argument("--frames", type=int, default=96, help="ptimes in each run")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rate-hz", type=int, choices=RATES_HZ, default=NARROW_HZ)
     options = parser.parse_args(arguments)
     if options.legs < PER_CALL or options.runs < 1 or options.frames < 1:
         parser.error(f"give at least {PER_CALL} legs, one frame and one run")
@@ -116,7 +128,7 @@ def run(arguments: list[str]) -> Result:
     found = []
     for _ in range(options.runs):
         with tempfile.TemporaryDirectory() as directory:
-            found.append(one_run(legs, options.frames, Path(directory)) * each)
+            found.append(one_run(legs, options.frames, Path(directory), options.rate_hz) * each)
     floors = [protect_only(2000) * 1e6 / 2000 for _ in range(options.runs)]
     return Result(
         benchmark="recorder",
