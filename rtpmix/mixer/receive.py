@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.codecs import NARROW_HZ
 from ..rtp.reception import next_jitter
 from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS
 from .boxes import DATAGRAM, Inbox
@@ -26,7 +27,6 @@ from .stream import Stream
 from .wide_receive import WidePackets
 
 _HALF_CIRCLE = TIMESTAMP_MODULUS // 2
-CLOCK_HZ = 8000
 TOLERANCE = 0.04  # beats after it is due that one still reads: no thread wakes up at once
 EARLIEST = 50  # frames before they are read: who waited longer in the kernel, waited for a stall
 _PLAIN = 0x80  # version 2, no padding, no extension, no CSRC
@@ -89,7 +89,7 @@ class Receiver:
         playout, inbox = self._playout, self._inbox
         came = np.full(count, beat + playout.behind)
         if inbox.due is not None:
-            seconds = playout.beat_samples / CLOCK_HZ
+            seconds = playout.beat_samples / NARROW_HZ
             late = np.ceil((inbox.stamps[:count] - inbox.due) / seconds - TOLERANCE)
             told = np.flatnonzero(~np.isnan(late))
             came[told] = beat + np.maximum(late[told], -EARLIEST * playout.phases).astype(np.int64)
