@@ -17,7 +17,7 @@ from rtpmix.testing import TonePhone
 from tests.interop.chromium import EAR, Site, browsing
 from tests.interop.conftest import find_peer
 from tests.interop.sipp import server_address
-from tests.interop.webrtc_peer import BOB, BROWSER, BrowserSession, address
+from tests.interop.webrtc_peer import BOB, BROWSER, BrowserSession, address, calls_reach
 
 __all__ = ["address"]  # a fixture
 
@@ -50,14 +50,7 @@ async def test_chromium_and_a_plain_phone_hear_each_other(
 ) -> None:
     chromium = find_peer("chromium")
     bob, caller = TonePhone("bob", host=address, frequency=BOB), TonePhone("browser")
-
-    @server.on_invite
-    async def connect(call: rtpmix.IncomingCall) -> None:
-        far = await server.invite(bob.uri)
-        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
-        await server.bridge(near, far)
-        await near.closed()
-
+    calls_reach(server, bob)
     site = Site({"/": PAGE})
     await site.start()
     opened = browsing(chromium, f"{site.origin}/", tmp_path, voice=BROWSER)

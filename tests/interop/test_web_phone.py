@@ -22,7 +22,7 @@ from tests.interop.web_phone import (
     site_with_jssip,
     site_with_sipjs,
 )
-from tests.interop.webrtc_peer import address
+from tests.interop.webrtc_peer import address, calls_reach
 
 __all__ = ["address"]  # a fixture
 
@@ -132,14 +132,7 @@ async def test_a_page_behind_nat_is_found_by_its_checks(
 ) -> None:
     """RFC 8445 section 7.3.2. Its SDP names an address that nothing comes from, on hold as well."""
     bob = TonePhone("bob", host=address, frequency=BOB)
-
-    @server.on_invite
-    async def connect(call: rtpmix.IncomingCall) -> None:
-        far = await server.invite(bob.uri)
-        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
-        await server.bridge(near, far)
-        await near.closed()
-
+    calls_reach(server, bob)
     events, latched = server.events(), server.events()
     opened = open_phone(site, server, tmp_path, user="alice", voice=ALICE, behind="10.255.77.3")
     async with asyncio.timeout(120), bob, opened as alice:
@@ -174,14 +167,7 @@ async def test_a_page_that_restarts_ice_is_heard_all_the_while(
 ) -> None:
     """RFC 8445 section 9: twice, and for longer than Chromium bears a path without answers."""
     bob = TonePhone("bob", host=address, frequency=BOB)
-
-    @server.on_invite
-    async def connect(call: rtpmix.IncomingCall) -> None:
-        far = await server.invite(bob.uri)
-        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
-        await server.bridge(near, far)
-        await near.closed()
-
+    calls_reach(server, bob)
     opened = open_phone(site, server, tmp_path, user="alice", voice=ALICE)
     async with asyncio.timeout(120), bob, opened as alice:
         alice.do("start")
@@ -278,14 +264,7 @@ async def test_a_page_with_sip_js_calls_and_is_called(
     async with asyncio.timeout(120), site_with_sipjs() as site:
         let_in = replace(config, websocket_origins=(site.origin,))
         async with rtpmix.Server(let_in) as server, bob:
-
-            @server.on_invite
-            async def connect(call: rtpmix.IncomingCall) -> None:
-                far = await server.invite(bob.uri)
-                near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
-                await server.bridge(near, far)
-                await near.closed()
-
+            calls_reach(server, bob)
             async with open_phone(site, server, tmp_path, user="alice", voice=ALICE) as alice:
                 alice.do("start")
                 await alice.tells("registered")

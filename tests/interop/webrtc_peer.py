@@ -143,6 +143,17 @@ class Call:
                 await asyncio.sleep(0.2)
 
 
+def calls_reach(server: rtpmix.Server, phone: TonePhone) -> None:
+    """Let every call to a server reach a phone, if its media is encrypted."""
+
+    @server.on_invite
+    async def connect(call: rtpmix.IncomingCall) -> None:
+        far = await server.invite(phone.uri)
+        near = await call.answer(encryption=rtpmix.Encryption.REQUIRED)
+        await server.bridge(near, far)
+        await near.closed()
+
+
 @asynccontextmanager
 async def browser_calls_bob(
     server: rtpmix.Server, browser: Browser, address: str, say: Callable[[bytes], bytes] = bytes
