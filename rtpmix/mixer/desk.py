@@ -198,7 +198,8 @@ class Desk:
         coming = command.payload_type_in
         coming = command.payload_type if coming is None else coming
         rows.payload_type[row], rows.payload_type_in[row] = command.payload_type, coming
-        rows.payload_type_plain[row] = coming if codec.is_g711 else -1
+        plain = codec.is_g711 and command.receives
+        rows.payload_type_plain[row] = coming if plain else -1
         dtmf, dtmf_in = command.dtmf_payload_type, command.dtmf_payload_type_in
         rows.dtmf_payload_type[row] = -1 if dtmf is None else dtmf
         dtmf_in = dtmf if dtmf_in is None else dtmf_in

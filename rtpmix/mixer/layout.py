@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count, repeat
 from typing import Any
 
 import numpy as np
@@ -164,18 +165,22 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
     limited: list[int] = []
     for size, members in sorted(by_size.items()):
         start = len(order)
-        order.extend([row_of(seat) for bridge in members for seat in bridge.seats])
+        order.extend(map(row_of, chain.from_iterable([bridge.seats for bridge in members])))
         gains = np.concatenate([bridge.gains for bridge in members]).reshape(-1, size, size)
         crowd = crowd_of(gains[0]) if len(members) == 1 else None
         group = Group(start, len(order), size, gains, crowd)
         groups.append(group)
-        for place, bridge in enumerate(members):
-            spots[bridge.number] = group, place, start
+        # In bulk: whoever calls a busy server has this done for all the bridges of its phase.
+        starts = range(start, len(order), size)
+        numbers = [bridge.number for bridge in members]
+        spots.update(zip(numbers, zip(repeat(group), count(), starts), strict=False))
+        placed = zip(members, starts, strict=True)
+        special = [(one, at) for one, at in placed if one.ramp is not None or one.limited]
+        for bridge, at in special:
             if bridge.ramp is not None:
-                ramping.append((bridge, start))
+                ramping.append((bridge, at))
             if bridge.limited:
-                limited.extend(range(start, start + size))
-            start += size
+                limited.extend(range(at, at + size))
     mixed = len(order)
     order.extend(loose)
     index = np.array(order, np.int64)

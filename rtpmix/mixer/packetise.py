@@ -49,7 +49,7 @@ class Packetiser:
         rows = self._rows
         self._indices[phase] = index
         outbox.rows = index.tolist()
-        outbox.views = [rows.views[row] for row in outbox.rows]
+        outbox.views = list(map(rows.views.__getitem__, outbox.rows))
         packets = rows.packets
         outbox.starts = (packets.ctypes.data + index * packets.strides[0]).astype(np.uint64)
         outbox.version += 1

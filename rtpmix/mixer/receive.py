@@ -22,14 +22,20 @@ from ..rtp.reception import next_jitter
 from ..rtp.sequence import SEQUENCE_MODULUS, TIMESTAMP_MODULUS
 from .boxes import DATAGRAM, Inbox
 from .playout import Playout
-from .rows import FRAME, HEADER, NEVER, PACKET, SLOTS, Kind, Numbers, Rows
+from .rows import FRAME, HEADER, HOT, NEVER, PACKET, SLOTS, Kind, Numbers, Rows
 from .stream import Stream
 from .wide_receive import WidePackets
 
-_HALF_CIRCLE = TIMESTAMP_MODULUS // 2
+_SEQUENCES, _TIMESTAMPS = SEQUENCE_MODULUS - 1, TIMESTAMP_MODULUS - 1
 TOLERANCE = 0.04  # beats after it is due that one still reads: no thread wakes up at once
 EARLIEST = 50  # frames before they are read: who waited longer in the kernel, waited for a stall
-_PLAIN = 0x80  # version 2, no padding, no extension, no CSRC
+_PLAIN = 0x80 << 24  # version 2, no padding, no extension, no CSRC
+_MARKER = 0x80 << 16
+_KIND = int(Kind.LEG)  # numpy is slow with enums
+(
+    _PAYLOAD_TYPE, _SSRC, _SEQUENCE, _TIMESTAMP, _SEEN, _RECEIVED, _HEARD_AT, _TRANSIT, _JITTER,
+    _SLOT_TIMESTAMP, _PHASE, _ORIGIN, _PLAYED, _LATEST, _LATE_SINCE, _,
+) = range(len(HOT))  # fmt: skip
 
 
 class Receiver:
@@ -62,14 +68,20 @@ class Receiver:
         sizes = np.array(inbox.sizes[:count], np.int64)
         words = inbox.data[:count, :HEADER].copy().view(">u4").astype(np.int64)
         rows, came = codes >> 1, self._came(count, beat)
-        plain, slots, timestamps, ahead = self._find_plain(rows, words, beat)
+        held = self._rows.hot[rows]  # a copy: one call where a column at a time would be sixteen
+        plain, slots, ahead = self._find_plain(rows, held, words, beat)
         plain &= (sizes == PACKET) & (codes & 1 == 0)
-        for wanted, take in ((ahead >= 0, self._take_timely), (ahead < 0, self._take_late)):
-            index = np.flatnonzero(plain & wanted)
-            if index.size:
-                at = rows[index]
-                self._count(at, timestamps[index], words[index, 1], came[index], beat)
-                take(index, at, slots[index], ahead[index], came[index], beat)
+        timely = plain & (ahead >= 0)
+        if timely.all():
+            self._take_timely(slice(count), rows, held, slots, words[:, 1], came, beat)
+            return
+        index = np.flatnonzero(timely)
+        if index.size:
+            chosen = rows[index], held[index], slots[index], words[index, 1], came[index]
+            self._take_timely(index, *chosen, beat)
+        index = np.flatnonzero(plain & ~timely)
+        if index.size:
+            self._take_late(index, rows[index], slots[index], ahead[index], words, came, beat)
         if not plain.all():
             others = np.flatnonzero(~plain)
             if len(self._playout.wide):
@@ -119,26 +131,65 @@ class Receiver:
         return index[~plain]
 
     def _find_plain(
-        self, index: Numbers, words: Numbers, beat: int
-    ) -> tuple[NDArray[np.bool_], Numbers, Numbers, Numbers]:
-        """Return which packets are plain, their slots, extended timestamps and slots to spare."""
-        rows = self._rows
+        self, index: Numbers, held: Numbers, words: Numbers, beat: int
+    ) -> tuple[NDArray[np.bool_], Numbers, Numbers]:
+        """Return which packets are plain, their slots, and how many slots they have to spare.
+
+        ``held`` is what `Rows.hot` has of the rows ``index``.
+        """
         phases = self._playout.phases
-        first = words[:, 0]
-        reference = rows.extended_timestamp[index]
-        step = ((words[:, 1] - reference + _HALF_CIRCLE) & (TIMESTAMP_MODULUS - 1)) - _HALF_CIRCLE
-        timestamp = reference + step
-        slot, rest = np.divmod(timestamp - rows.slot_timestamp[index], FRAME)
+        first, number = words[:, 0], held[:, _SEQUENCE] + 1
+        timestamp = held[:, _TIMESTAMP] + FRAME
+        slot, rest = np.divmod(timestamp - held[:, _SLOT_TIMESTAMP], FRAME)
         # The first slot that is not too late, as in `Playout.next_slot`.
-        tick = beat + (rows.phase[index] - beat) % phases
-        due = (tick - rows.origin[index]) // phases
-        ahead = slot - np.maximum(due, rows.played_slot[index] + 1)
-        next_number = (first - rows.extended_sequence[index]) & (SEQUENCE_MODULUS - 1)
-        plain = (first >> 24 == _PLAIN) & (first >> 16 & 0x7F == rows.payload_type_plain[index])
-        plain &= (words[:, 2] == rows.ssrc_in[index]) & (next_number == 1) & rows.receives[index]
-        plain &= (rest == 0) & (ahead < SLOTS) & (step == FRAME)
-        plain &= (ahead >= 0) | ~self._playout.has_moved(index, ahead, beat)
-        return plain, slot, timestamp, ahead
+        wait = (held[:, _PHASE] - beat) % phases
+        due = (wait + beat - held[:, _ORIGIN]) // phases
+        ahead = slot - np.maximum(due, held[:, _PLAYED] + 1)
+        # The whole first word, but for the marker; a payload type of -1 is never one.
+        plain = first & ~_MARKER == _PLAIN | held[:, _PAYLOAD_TYPE] << 16 | number & _SEQUENCES
+        plain &= (words[:, 1] == timestamp & _TIMESTAMPS) & (words[:, 2] == held[:, _SSRC])
+        plain &= (rest == 0) & (ahead < SLOTS)
+        if ahead.size and ahead.min() < 0:
+            plain &= (ahead >= 0) | ~self._playout.has_moved(index, ahead, beat)
+        return plain, slot, ahead
+
+    def _take_timely(
+        self,
+        index: Numbers | slice,
+        at: Numbers,
+        held: Numbers,
+        slots: Numbers,
+        wire: Numbers,
+        came: Numbers,
+        beat: int,
+    ) -> None:
+        """Count plain packets that can still be played, and store their payloads.
+
+        ``held`` is what `Rows.hot` has of the rows ``at``; it is worked on, and put back whole.
+        """
+        rows, playout = self._rows, self._playout
+        held[:, _SEQUENCE] += 1
+        held[:, _TIMESTAMP] += FRAME
+        seen = held.view(np.uint64)[:, _SEEN]
+        np.bitwise_or(seen << np.uint64(1), np.uint64(1), out=seen)
+        held[:, _RECEIVED] += 1
+        held[:, _HEARD_AT] = beat
+        held[:, _LATE_SINCE] = NEVER
+        arrival = came * playout.beat_samples
+        held[:, _JITTER], held[:, _TRANSIT] = _jitter(
+            held[:, _JITTER], held[:, _TRANSIT], arrival, wire
+        )
+        latest = held[:, _LATEST]
+        np.maximum(latest, came - slots * playout.phases, out=latest)
+        rows.hot[at] = held
+        self._store(index, at, slots)
+        self._told(at)
+
+    def _store(self, index: Numbers | slice, at: Numbers, slots: Numbers) -> None:
+        """Put payloads into the rings."""
+        places = slots % SLOTS
+        self._rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
+        self._rows.ring_slot[at, places] = slots
 
     def _count(
         self,
@@ -149,61 +200,55 @@ class Receiver:
         beat: int,
         scale: Numbers | int = 1,
     ) -> None:
-        """Count plain packets: identity, order, jitter."""
+        """Count next packets of streams: identity, order, jitter."""
         rows = self._rows
         rows.extended_sequence[at] += 1
         rows.extended_timestamp[at] = timestamps
         rows.seen[at] = rows.seen[at] << np.uint64(1) | np.uint64(1)
         rows.received[at] += 1
         rows.heard_at[at] = beat
-        self._count_jitter(at, wire, came, scale)
+        arrival = came * self._playout.beat_samples * scale
+        rows.jitter_q4[at], rows.transit[at] = _jitter(
+            rows.jitter_q4[at], rows.transit[at], arrival, wire
+        )
+        self._told(at)
+
+    def _told(self, at: Numbers) -> None:
+        """Rows got the next packet of their streams."""
+        rows = self._rows
         if self._stream.doubt:
             self._stream.trust(at)
         if not rows.media_seen[at].all():
             for row in at[~rows.media_seen[at]].tolist():
                 self._first_heard(row)
 
-    def _take_timely(
-        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, came: Numbers, beat: int
-    ) -> None:
-        """Store the payloads of plain packets that can still be played."""
-        rows = self._rows
-        places = slots % SLOTS
-        rows.ring[at, places] = self._inbox.data[index, HEADER:PACKET]
-        rows.ring_slot[at, places] = slots
-        rows.late_since[at] = NEVER
-        transit = came - slots * self._playout.phases
-        rows.latest[at] = np.maximum(rows.latest[at], transit)
-
     def _take_late(
-        self, index: Numbers, at: Numbers, slots: Numbers, ahead: Numbers, came: Numbers, beat: int
+        self,
+        index: Numbers,
+        at: Numbers,
+        slots: Numbers,
+        ahead: Numbers,
+        words: Numbers,
+        came: Numbers,
+        beat: int,
     ) -> None:
         """Take plain packets that came too late: after a stall of this host they are many."""
-        rows = self._rows
+        rows, came = self._rows, came[index]
+        self._count(at, rows.extended_timestamp[at] + FRAME, words[index, 1], came, beat)
         grows = self._playout.regain(at, slots, ahead, came, beat)
         if grows.any():
-            late = slots[grows], ahead[grows], came[grows]
-            self._take_timely(index[grows], at[grows], *late, beat)
+            rising, transit = at[grows], came[grows] - slots[grows] * self._playout.phases
+            self._store(index[grows], rising, slots[grows])
+            rows.late_since[rising] = NEVER
+            rows.latest[rising] = np.maximum(rows.latest[rising], transit)
         lost = at[~grows]
         rows.late[lost] += 1
         rows.late_since[lost] = np.minimum(rows.late_since[lost], beat)
 
-    def _count_jitter(
-        self, at: Numbers, wire_timestamps: Numbers, came: Numbers, scale: Numbers | int
-    ) -> None:
-        """RFC 3550 appendix A.8. Arrival is known to a beat, which is what the figure resolves."""
-        rows = self._rows
-        arrival = came * self._playout.beat_samples * scale
-        transit = (arrival - wire_timestamps) & (TIMESTAMP_MODULUS - 1)
-        before = rows.transit[at]
-        before = np.where(before < 0, transit, before)
-        rows.jitter_q4[at] = next_jitter(rows.jitter_q4[at], transit, before)
-        rows.transit[at] = transit
-
     def _take_other(self, row: int, rtcp: int, view: memoryview, size: int, beat: int) -> None:
         """Take a datagram that is not plain."""
         rows = self._rows
-        if row >= rows.capacity or rows.kind[row] != Kind.LEG:
+        if row >= rows.capacity or rows.kind[row] != _KIND:
             return  # the leg closed while the datagram waited
         if size >= DATAGRAM:
             rows.dropped[row] += 1  # cut off: nothing we negotiate is so long
@@ -219,3 +264,15 @@ class Receiver:
         self._rows.media_seen[row] = True
         self._rows.media_lost[row] = False
         self.first_heard.append(row)
+
+
+def _jitter(
+    jitter_q4: Numbers, before: Numbers, arrival: Numbers, wire: Numbers
+) -> tuple[Numbers, Numbers]:
+    """Return the next jitter and transit of some rows: RFC 3550 appendix A.8.
+
+    Arrival is known to a beat, which is what the figure resolves. A transit of -1 is of a stream
+    that begins.
+    """
+    transit = (arrival - wire) & _TIMESTAMPS
+    return next_jitter(jitter_q4, transit, np.where(before < 0, transit, before)), transit
