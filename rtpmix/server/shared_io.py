@@ -14,20 +14,17 @@ packets are could not be told.
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
-from collections import deque
 from dataclasses import dataclass, field
-from math import nan
 
 from ..mixer.boxes import Inbox, Outbox
 from . import mmsg
+from .arriving import Arriving
 from .departing import Departing
 from .media_io import Address
 from .socket_io import RECEIVE_BUFFER, SocketIO
 
-WAITING = 16  # datagrams of one leg that wait for the next reads: what a stall of 0.3 s leaves
 # Of a leg's RTP and RTCP, and whether both are one
 _Names = tuple[bytes | None, bytes | None, bool]
 
@@ -75,16 +72,11 @@ class SharedIO:
         self._legs: dict[int, _Leg] = {}
         self._rows: dict[int, _Leg] = {}
         self._ports: list[_Port] = []
-        self._readers: dict[int, tuple[int, dict[int, int]]] = {}  # descriptor -> it, its codes
-        self._waiting: dict[int, deque[bytes]] = {}  # by code: more than one came at a time
-        self._epoll = select.epoll()
-        self._arrivals: tuple[Inbox, mmsg.Arrivals] | None = None
+        self._arriving = Arriving()
         self._departing = Departing()
         self._alone: set[int] = set()  # legs that share no port
         self._timed = True  # the kernel notes when what comes to shared ports came
         self._lock = threading.Lock()  # of legs and ports, not held for packets
-        self.unknown = 0  # datagrams of sources that no leg has
-        self.overrun = 0  # datagrams of a leg that sent too many at a time
 
     def reserve(self, leg: int, *, ipv6: bool = False, remote: Address | None = None) -> Address:
         """Give a leg a place on a shared pair, or a pair of its own; see `MediaIO.reserve`."""
@@ -137,8 +129,7 @@ class SharedIO:
         self._ports.append(port)
         for one, codes in ((rtp, port.codes), (rtcp, port.rtcp_codes)):
             self._timed = mmsg.note_times(one) and self._timed
-            self._readers[one.fileno()] = (one.fileno(), codes)
-            self._epoll.register(one.fileno(), select.EPOLLIN)
+            self._arriving.listen(one.fileno(), codes)
         return port
 
     # ------------------------------------------------------------------------ a leg's life
@@ -240,14 +231,13 @@ class SharedIO:
         """Close everything."""
         for leg in list(self._legs):
             self.release(leg)
-        self._epoll.close()
+        self._arriving.close()
         self._plain.close()
 
     def _close_port(self, port: _Port) -> None:
         self._ports.remove(port)
         for one in (port.rtp, port.rtcp):
-            self._epoll.unregister(one.fileno())
-            del self._readers[one.fileno()]
+            self._arriving.leave(one.fileno())
             one.close()
         if port.ours:
             self._plain.give_back(port.address[1])
@@ -282,16 +272,15 @@ class SharedIO:
             known.port.rtcp_codes.pop(mmsg.key_of(rtcp), None)
         if known.row is not None:
             self._departing.silence(known.row)
-            for code in (2 * known.row, 2 * known.row + 1):
-                self._waiting.pop(code, None)
+            self._arriving.forget(known.row)
 
     def counts(self) -> dict[str, int]:
         """Return what is shared, and the datagrams that were thrown away."""
         return {
             "ports": len(self._ports),
             "legs": len(self._legs),
-            "unknown_source": self.unknown,
-            "overrun": self.overrun,
+            "unknown_source": self._arriving.unknown,
+            "overrun": self._arriving.overrun,
         }
 
     # ------------------------------------------------------------------------------ packets
@@ -303,67 +292,10 @@ class SharedIO:
 
     def receive(self, inbox: Inbox) -> int:
         """Read what waits, at most one datagram a leg and kind; see `MediaIO.receive`."""
-        if self._arrivals is None or self._arrivals[0] is not inbox:
-            self._arrivals = (inbox, mmsg.Arrivals(inbox.data))
-        arrivals = self._arrivals[1]
-        inbox.stamps.fill(nan)
-        count = held = self._take_waiting(inbox) if self._waiting else 0
-        for descriptor, _ in self._epoll.poll(0):
-            reader = self._readers.get(descriptor)
-            found = arrivals.take(descriptor, count) if reader is not None else 0
-            if not found or reader is None:
-                continue
-            get = reader[1].get
-            codes = [get(key, -1) for key in arrivals.sources(count, found)]
-            inbox.sizes[count : count + found] = arrivals.sizes(count, found)
-            inbox.codes[count : count + found] = codes
-            inbox.stamps[count : count + found] = arrivals.times(count, found)
-            distinct = set(codes)
-            if len(distinct) < found or -1 in distinct or held or self._waiting:
-                count = self._sift(inbox, count, found)
-            else:
-                count += found
+        count = self._arriving.receive(inbox)
         shared = count
         count = self._plain.receive(inbox, count)
-        inbox.more = bool(self._waiting) or count > shared or count == inbox.capacity
-        return count
-
-    def _take_waiting(self, inbox: Inbox) -> int:
-        """Put the first waiting datagram of each leg into the inbox."""
-        count = 0
-        for code, queue in list(self._waiting.items()):
-            if count == inbox.capacity:
-                break
-            datagram = queue.popleft()
-            inbox.views[count][: len(datagram)] = datagram
-            inbox.sizes[count], inbox.codes[count] = len(datagram), code
-            count += 1
-            if not queue:
-                del self._waiting[code]
-        return count
-
-    def _sift(self, inbox: Inbox, first: int, found: int) -> int:
-        """Keep one datagram a leg of what was read, hold others back; return the new count."""
-        views, sizes, codes = inbox.views, inbox.sizes, inbox.codes
-        taken = set(codes[:first])
-        count = first
-        for i in range(first, first + found):
-            code = codes[i]
-            if code < 0:
-                self.unknown += 1
-            elif code in taken or code in self._waiting:
-                queue = self._waiting.setdefault(code, deque())
-                if len(queue) < WAITING:
-                    queue.append(bytes(views[i][: sizes[i]]))
-                else:
-                    self.overrun += 1
-            else:
-                taken.add(code)
-                if i != count:
-                    views[count][: sizes[i]] = views[i][: sizes[i]]
-                    sizes[count], codes[count] = sizes[i], code
-                    inbox.stamps[count] = inbox.stamps[i]
-                count += 1
+        inbox.more = self._arriving.some_wait or count > shared or count == inbox.capacity
         return count
 
     def send(self, outbox: Outbox) -> list[int]:

@@ -12,8 +12,9 @@ import rtpmix
 from rtpmix.errors import CapacityError
 from rtpmix.mixer.boxes import Inbox, Outbox
 from rtpmix.server import shared_io
+from rtpmix.server.arriving import WAITING
 from rtpmix.server.media_io import Address
-from rtpmix.server.shared_io import WAITING, SharedIO, media_io
+from rtpmix.server.shared_io import SharedIO, media_io
 from rtpmix.server.socket_io import SocketIO
 
 PORTS = range(13440, 13448)
@@ -63,7 +64,7 @@ def test_legs_on_one_port_are_told_apart_by_where_they_send_from(
     for number, peer in enumerate(peers):  # the fourth is a stranger
         peer.sendto(bytes([number]), address)
     assert sorted(received(io)) == [(20, b"\0"), (22, b"\1"), (24, b"\2")]
-    assert io.unknown == 1
+    assert io.counts()["unknown_source"] == 1
     assert received(io) == []
 
 
@@ -147,7 +148,7 @@ def test_a_flood_of_one_leg_waits_within_bounds_and_holds_nobody_up(
     assert sorted(received(io)) == [(20, b"\0"), (22, b"other")]
     assert [received(io)[0][1][0] for _ in range(WAITING)] == list(range(1, 1 + WAITING))
     assert received(io) == []
-    assert io.overrun == 39 - WAITING
+    assert io.counts()["overrun"] == 39 - WAITING
 
 
 def test_what_waits_of_a_leg_is_gone_when_it_is_released(
