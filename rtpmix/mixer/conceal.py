@@ -70,7 +70,9 @@ def conceal(
         if gap.size:
             at = index[gap]
             _begin(rows, at[run[gap] == 0], even)
-            spoken[gap] = _continue(rows, at, run[gap])
+            heard = run[gap] < FADE_FRAMES  # the others have faded out: what stopped costs nothing
+            if heard.any():
+                spoken[gap[heard]] = _continue(rows, at[heard], run[gap[heard]])
             rows.missing_run[at] = run[gap] + 1
             quiet = (rows.quiet_until[at] > beat) | idle[gap]
             rows.concealed[at] += (run[gap] < GIVE_UP_FRAMES) & ~quiet
