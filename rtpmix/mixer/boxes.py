@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .rows import HEADER
+
 DATAGRAM = 2112  # octets kept of a datagram: 20 ms of L16 at 48 kHz, and any Ethernet frame
 
 
@@ -27,6 +29,8 @@ class Inbox:
     ----------
     data : (capacity, 2112) uint8 ndarray
         One datagram a row.
+    heads : (capacity, 3) big-endian uint32 ndarray
+        The first twelve octets of each, a view.
     views : list of memoryview
         The same rows, to read into.
     sizes : (capacity,) int list
@@ -45,6 +49,7 @@ class Inbox:
     def __init__(self, capacity: int = 512) -> None:
         self.capacity = capacity
         self.data: NDArray[np.uint8] = np.zeros((capacity, DATAGRAM), np.uint8)
+        self.heads: NDArray[np.uint32] = self.data[:, :HEADER].view(">u4")
         self.views = [memoryview(row) for row in self.data]
         self.sizes = [0] * capacity
         self.codes = [0] * capacity

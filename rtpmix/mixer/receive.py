@@ -66,7 +66,7 @@ class Receiver:
         inbox = self._inbox
         codes = np.array(inbox.codes[:count], np.int64)
         sizes = np.array(inbox.sizes[:count], np.int64)
-        words = inbox.data[:count, :HEADER].copy().view(">u4").astype(np.int64)
+        words = inbox.heads[:count].astype(np.int64)
         rows, came = codes >> 1, self._came(count, beat)
         held = self._rows.hot[rows]  # a copy: one call where a column at a time would be sixteen
         plain, slots, ahead = self._find_plain(rows, held, words, beat)
@@ -99,13 +99,14 @@ class Receiver:
         What the kernel has no time of came when it is read: as late as the host is.
         """
         playout, inbox = self._playout, self._inbox
-        came = np.full(count, beat + playout.behind)
-        if inbox.due is not None:
-            seconds = playout.beat_samples / NARROW_HZ
-            late = np.ceil((inbox.stamps[:count] - inbox.due) / seconds - TOLERANCE)
-            told = np.flatnonzero(~np.isnan(late))
-            came[told] = beat + np.maximum(late[told], -EARLIEST * playout.phases).astype(np.int64)
-        return came
+        read_at = beat + playout.behind
+        if inbox.due is None:
+            return np.full(count, read_at)
+        seconds = playout.beat_samples / NARROW_HZ
+        late = np.ceil((inbox.stamps[:count] - inbox.due) / seconds - TOLERANCE)
+        late = beat + np.maximum(late, -EARLIEST * playout.phases)
+        np.copyto(late, read_at, where=np.isnan(late))
+        return late.astype(np.int64)
 
     def _take_wide(
         self,

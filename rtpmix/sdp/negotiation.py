@@ -221,8 +221,9 @@ def answer_offer(
     agreed = _agree(stream, codec, said, capabilities, slots, index, events=events, mux=mux)
     agreed = _checked(agreed, said, secured)
     numbers = merged(current.numbers if current is not None else (), stream.numbers, formats)
-    agreed = replace(agreed, protocol=protocol, secured=secured, path=path, comfort_noise=noise)
-    agreed = replace(agreed, numbers=numbers)
+    agreed = replace(
+        agreed, protocol=protocol, secured=secured, path=path, comfort_noise=noise, numbers=numbers
+    )
     return describe(local, answers, offer.times, path.session_says(ice_of(secured))), agreed
 
 

@@ -132,13 +132,9 @@ def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStr
     SdpError
         There is no ``c=`` for the stream, `status_hint` 400 (RFC 8866 section 5.7).
     """
-    connection = media.connection or session.connection
-    if connection is None:
-        raise SdpError("the audio stream has no c= line", status_hint=400)
+    connection, remote = _read_connection(session, media)
     mux = media.attribute("rtcp-mux") is not None
     codecs, events = _read_formats(media)
-    ip = connection.ip
-    usable = ip is not None and not ip.is_unspecified
     return AudioStream(
         codecs=codecs,
         events=events,
@@ -148,11 +144,33 @@ def read_audio(session: SessionDescription, media: MediaDescription) -> AudioStr
         direction=_read_direction(session, media),
         ptime_ms=_read_ptime(session, media),
         connection=connection,
-        remote=(str(ip), media.port) if usable else None,
-        remote_rtcp=_read_rtcp(str(ip), media) if usable else None,
+        remote=remote,
+        remote_rtcp=_read_rtcp(remote[0], media) if remote is not None else None,
         rtcp_mux=mux,
         reduced_rtcp=media.attribute("rtcp-rsize") is not None,
     )
+
+
+def remote_of(session: SessionDescription, media: MediaDescription) -> tuple[str, int] | None:
+    """Return the address that a stream's RTP comes from, as `read_audio` finds it.
+
+    Raises
+    ------
+    SdpError
+        There is no ``c=`` for the stream, `status_hint` 400 (RFC 8866 section 5.7).
+    """
+    return _read_connection(session, media)[1]
+
+
+def _read_connection(
+    session: SessionDescription, media: MediaDescription
+) -> tuple[Connection, tuple[str, int] | None]:
+    connection = media.connection or session.connection
+    if connection is None:
+        raise SdpError("the audio stream has no c= line", status_hint=400)
+    ip = connection.ip
+    usable = ip is not None and not ip.is_unspecified
+    return connection, (str(ip), media.port) if usable else None
 
 
 def _read_formats(media: MediaDescription) -> tuple[tuple[RtpMap, ...], tuple[RtpMap, ...]]:

@@ -25,7 +25,7 @@ from ..sdp.negotiation import (
     make_offer,
 )
 from ..sdp.security import Encryption
-from ..sdp.stream import COMFORT_NOISE, read_audio
+from ..sdp.stream import COMFORT_NOISE, remote_of
 from ..sip.flow import Address
 from ..sip.routing import is_ip_literal
 from .dtls import DtlsIdentity
@@ -166,7 +166,7 @@ class MediaSession:
             return None
         session = self._read(offer)
         audio = (media for media in session.media if media.kind == "audio" and media.port)
-        remote = next((read_audio(session, media).remote for media in audio), None)
+        remote = next((remote_of(session, media) for media in audio), None)
         return None if self._may_learn(remote) else remote
 
     def offer(self, direction: Direction | None = None, *, late: bool = False) -> bytes:
