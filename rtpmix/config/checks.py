@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..audio.coders import check_names
+from ..audio.resample import RATES_HZ
 from ..errors import SipParseError, UsageError
 from ..rtp.srtp import SUITES
 from ..sdp.security import Encryption
@@ -47,6 +48,9 @@ def check(config: Config) -> None:
     _check_digest(config)
     _check_peers(config)
     _check_notices(config)
+    if config.recording_rate_hz not in RATES_HZ:
+        given = config.recording_rate_hz
+        raise UsageError(f"recording_rate_hz is {given}: give 8000, 16000 or 48000")
     if config.requests_per_source <= 0:
         raise UsageError("requests_per_source is above 0 a second")
     for text in config.trusted_networks:

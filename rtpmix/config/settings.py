@@ -139,6 +139,9 @@ class Config:
     recording_key
         File that holds the key-encryption key of recordings; made, readable by its owner alone,
         when it does not exist. None: ``~/.config/rtpmix/recording.key``.
+    recording_rate_hz
+        The highest rate that recordings keep of a leg: 8000, 16000 or 48000 samples a second. Less
+        than a leg's codec has takes less space, and less of the sound.
     max_calls
         Calls at a time; one more is refused with 503.
     requests_per_source
@@ -223,6 +226,7 @@ class Config:
     session_expires: int = 1800
     min_se: int = 90
     recording_key: Path | str | None = None
+    recording_rate_hz: int = 48_000
     max_calls: int = 5000
     requests_per_source: float = 100.0
     trusted_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")

@@ -64,6 +64,7 @@ class Recording:
         law = leg.codec if leg.codec in LAWS else "PCMU"
         codec = CODECS.get(leg.codec)
         rate_hz = NARROW_HZ if codec is None else codec.rate_hz
+        rate_hz = min(rate_hz, self._board.config.recording_rate_hz)
         self._writer.add_leg(self.number, leg.number, leg.id, role, law, host.sample, rate_hz)
         host.submit(Record(leg.number, rate_hz=rate_hz))
 

@@ -49,6 +49,7 @@ class Recorded:
         story: Story,
         *codecs: str | tuple[str, ...],
         preferred: tuple[str, ...] = tuple(audio.CODECS),
+        **config: Any,
     ) -> None:
         self.key = tmp_path / "recording.key"
         self.legs: list[str] = []
@@ -79,7 +80,8 @@ class Recorded:
             ]
 
         tones = (HIGH, 700.0, 900.0, 1100.0, 1300.0)
-        play(tell, *codecs, tones=tones, recording_key=self.key, codecs_of_server=preferred)
+        config |= {"recording_key": self.key, "codecs_of_server": preferred}
+        play(tell, *codecs, tones=tones, **config)
         assert stopped[0].sealed
         assert stopped[0].gaps == 0
         self.path = stopped[0].path
@@ -329,3 +331,32 @@ def test_a_wide_leg_leaves_the_tracks_of_narrow_ones_as_they_are_without_one(
             start = other.find(mine[20 * size : 60 * size])
             assert start >= 0
             assert start % size == 0
+
+
+@pytest.mark.parametrize("limit_hz", [8000, 16_000])
+def test_no_leg_is_recorded_at_a_higher_rate_than_the_limit(tmp_path: Path, limit_hz: int) -> None:
+    """Of 16 and 48 kHz at 8 and at 16: as much of the sound as fits, and it replays."""
+    call = Recorded(tmp_path, one_speaks_high, *CODECS, recording_rate_hz=limit_hz)
+    found = call.wav(tmp_path / "out")
+    for leg, codec in zip(call.legs, CODECS, strict=True):
+        for side in ("in", "heard"):
+            pcm, rate_hz = found[f"{leg}.{side}"]
+            assert rate_hz == min(RATES[codec], limit_hz)
+            has_it = rate_hz > 8000 and (side == "heard") != (leg == call.legs[0])
+            if has_it:
+                level = level_at(middle(pcm, rate_hz), HIGH, rate_hz)
+                assert level == pytest.approx(-20.0, abs=1.0)
+            elif side == "heard":
+                assert np.abs(middle(pcm, rate_hz).astype(int)).max() < 40
+    assert verify(call.path, call.keys).verdict is Verdict.SEALED
+    replayed = replay(call.path, call.keys)
+    assert replayed.is_consistent, replayed.lines
+    assert replayed.equal > 5 * 140
+    # What others heard of the Opus leg is not in the capture at 16 kHz, and replay says so.
+    assert replayed.wide_different == 0
+    assert (replayed.wide_unrecorded > 3 * 140) == (limit_hz > 8000)
+
+
+def test_a_limit_that_is_no_rate_is_refused() -> None:
+    with pytest.raises(rtpmix.UsageError, match="recording_rate_hz is 44100: give 8000, 16000"):
+        rtpmix.Config(recording_rate_hz=44_100)
