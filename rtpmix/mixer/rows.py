@@ -333,6 +333,7 @@ class Rows:
         row = self.of_seat.pop(seat)
         self.kind[row] = Kind.FREE
         self.sends[row] = self.receives[row] = False
+        self.payload_type_plain[row] = -1  # what still comes for it is nobody's
         self._free.append(row)
 
     def _grow(self, capacity: int) -> None:

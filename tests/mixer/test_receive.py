@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from rtpmix.mixer.commands import MixerEvent
+from rtpmix.mixer.commands import CloseLeg, MixerEvent
 from rtpmix.rtp.packet import HeaderExtension, RtpPacket
 
 COUNTERS = ("received", "late", "lost", "duplicate", "reordered", "dropped")
@@ -153,6 +153,25 @@ def test_datagram_for_a_closed_row_is_ignored(rig, speech) -> None:
     rig.engine.inbox.put(row + 1, rtp(0, 1, 1, 1, speech(1)))
     rig.engine.receive(1)
     assert rig.engine.take_events() == list[MixerEvent]()
+
+
+def test_the_next_packet_of_a_closed_leg_is_nobodys(rig, speech) -> None:
+    """It fits the stream that was there to the last octet, and waited in the kernel meanwhile."""
+    row = rig.open(1)
+    for number in range(3):
+        rig.say(1, speech(number))
+        rig.beat(4)
+    rows = rig.engine.rows
+    sequence, timestamp = rig._next[1]
+    rig.engine.submit(CloseLeg(1))
+    rig.beat(8)
+    rows.media_seen[row] = False
+    rig.engine.take_events()
+    before = rows.hot[row].copy()
+    rig.engine.inbox.put(row, rtp(0, sequence, timestamp, 0x5001, speech(3)))
+    rig.engine.receive(1)
+    assert rig.engine.take_events() == list[MixerEvent]()
+    assert np.array_equal(rows.hot[row], before)
 
 
 def test_full_inbox_refuses_and_keeps_what_it_has() -> None:
