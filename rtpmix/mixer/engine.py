@@ -372,9 +372,9 @@ class Engine:
         return row if row is not None and self.rows.kind[row] == Kind.LEG else None
 
     def legs(self) -> list[int]:
-        """Return the legs that are open."""
-        rows = self.rows
-        return [leg for leg, row in rows.of_seat.items() if rows.kind[row] == Kind.LEG]
+        """Return the legs that are open, in the order of their rows."""
+        legs: list[int] = self.rows.seat[self.rows.kind == Kind.LEG].tolist()
+        return legs
 
     def leg_stats(self, leg: int) -> LegStats | None:
         """Return a leg's counters; None when it isn't open."""
