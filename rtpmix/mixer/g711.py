@@ -66,6 +66,9 @@ _TO_LINEAR = {
     PCMU: np.array([_decode_mulaw(code) for code in range(256)], np.int16),
     PCMA: np.array([_decode_alaw(code) for code in range(256)], np.int16),
 }
+# The samples of two codes at a time, in the order of memory: half as many to look up. 256 kB each.
+_TWO_CODES = np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
+_TO_PAIR = {law: table[_TWO_CODES].view(np.uint32)[:, 0] for law, table in _TO_LINEAR.items()}
 # Indexed by a sample's upper 14 bits as an unsigned number: 16 kB stay in the first-level cache.
 _TO_CODE = {
     law: np.roll(np.array([encode(int(s)) for s in _FINE], np.uint8), 8192)
@@ -75,6 +78,8 @@ _TO_CODE = {
 
 def decode(codes: Codes, law: int) -> Linear:
     """Return the samples of G.711 codes, same shape."""
+    if codes.ndim and codes.shape[-1] % 2 == 0 and codes.flags.c_contiguous:
+        return _TO_PAIR[law].take(codes.view(np.uint16)).view(np.int16)
     return _TO_LINEAR[law].take(codes)
 
 

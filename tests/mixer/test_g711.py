@@ -70,3 +70,35 @@ def test_decoded_samples_rise_with_the_samples_encoded(law: int) -> None:
 @pytest.mark.parametrize("law", [g711.PCMU, g711.PCMA])
 def test_silence_code_is_the_code_of_zero(law: int) -> None:
     assert g711.encode(np.zeros(1, np.int16), law)[0] == g711.SILENCE[law]
+
+
+@pytest.mark.parametrize("law", [g711.PCMU, g711.PCMA])
+def test_every_pair_of_codes_decodes_like_its_two_codes(law: int) -> None:
+    """An even number of codes is looked up in pairs; an odd one is not."""
+    pairs = np.arange(1 << 16, dtype=np.uint16).view(np.uint8)
+    one_by_one = [g711.decode(pairs[at : at + 1], law)[0] for at in range(1024)]
+    assert np.array_equal(g711.decode(pairs, law)[:1024], one_by_one)
+    alone = g711.decode(EVERY_CODE.reshape(256, 1), law)[:, 0]
+    assert np.array_equal(g711.decode(pairs, law), alone[pairs])
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        EVERY_CODE[1:],  # of odd length
+        EVERY_CODE[1:255],  # from an odd address on
+        np.tile(EVERY_CODE, (4, 1))[:, ::2],  # not side by side
+        np.tile(EVERY_CODE, (4, 1))[::2],
+        np.tile(EVERY_CODE, (4, 1))[:, 2:10],
+        EVERY_CODE.reshape(256, 1),
+        np.zeros((3, 0), np.uint8),
+        np.zeros((0, 160), np.uint8),
+    ],
+    ids=["odd", "unaligned", "strided", "rows", "columns", "single", "no columns", "no rows"],
+)
+def test_codes_of_any_shape_keep_it(codes: np.ndarray) -> None:
+    samples = g711.decode(codes, g711.PCMU)
+    assert samples.dtype == np.int16
+    assert samples.shape == codes.shape
+    expected = [g711.decode(np.array([code], np.uint8), g711.PCMU)[0] for code in codes.flat]
+    assert samples.ravel().tolist() == expected
