@@ -172,13 +172,12 @@ class Bridge:
 
 def expanded(seats: tuple[int, ...], gains: Exact, onto: tuple[int, ...]) -> Exact:
     """Return a matrix for other seats: zero for those it does not know."""
+    result = np.zeros((len(onto), len(onto)))
     size = len(seats)
     if onto[:size] == seats:  # nearly always: who comes and who goes are put last
-        result = np.zeros((len(onto), len(onto)))
         result[:size, :size] = gains
         return result
     known = {seat: i for i, seat in enumerate(seats)}
-    result = np.zeros((len(onto), len(onto)))
     to = [i for i, seat in enumerate(onto) if seat in known]
     if to:
         at = [known[onto[i]] for i in to]

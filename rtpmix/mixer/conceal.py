@@ -68,14 +68,14 @@ def conceal(
         spoken[gone] = 0
         gap = np.flatnonzero(missing | idle)
         if gap.size:
-            at = index[gap]
-            _begin(rows, at[run[gap] == 0], even)
-            heard = run[gap] < FADE_FRAMES  # the others have faded out: what stopped costs nothing
+            at, lost = index[gap], run[gap]
+            _begin(rows, at[lost == 0], even)
+            heard = lost < FADE_FRAMES  # the others have faded out: what stopped costs nothing
             if heard.any():
-                spoken[gap[heard]] = _continue(rows, at[heard], run[gap[heard]])
-            rows.missing_run[at] = run[gap] + 1
+                spoken[gap[heard]] = _continue(rows, at[heard], lost[heard])
+            rows.missing_run[at] = lost + 1
             quiet = (rows.quiet_until[at] > beat) | idle[gap]
-            rows.concealed[at] += (run[gap] < GIVE_UP_FRAMES) & ~quiet
+            rows.concealed[at] += (lost < GIVE_UP_FRAMES) & ~quiet
     (rows.even_frame if even else rows.odd_frame)[index] = spoken
     rows.played[index] += present
 

@@ -174,9 +174,7 @@ def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout
         starts = range(start, len(order), size)
         numbers = [bridge.number for bridge in members]
         spots.update(zip(numbers, zip(repeat(group), count(), starts), strict=False))
-        placed = zip(members, starts, strict=True)
-        special = [(one, at) for one, at in placed if one.ramp is not None or one.limited]
-        for bridge, at in special:
+        for bridge, at in zip(members, starts, strict=True):
             if bridge.ramp is not None:
                 ramping.append((bridge, at))
             if bridge.limited:

@@ -31,11 +31,13 @@ TOLERANCE = 0.04  # beats after it is due that one still reads: no thread wakes 
 EARLIEST = 50  # frames before they are read: who waited longer in the kernel, waited for a stall
 _PLAIN = 0x80 << 24  # version 2, no padding, no extension, no CSRC
 _MARKER = 0x80 << 16
-_KIND = int(Kind.LEG)  # numpy is slow with enums
-(
-    _PAYLOAD_TYPE, _SSRC, _SEQUENCE, _TIMESTAMP, _SEEN, _RECEIVED, _HEARD_AT, _TRANSIT, _JITTER,
-    _SLOT_TIMESTAMP, _PHASE, _ORIGIN, _PLAYED, _LATEST, _LATE_SINCE, _,
-) = range(len(HOT))  # fmt: skip
+_LEG = int(Kind.LEG)  # numpy is slow with enums
+_PAYLOAD_TYPE, _SSRC = HOT.index("payload_type_plain"), HOT.index("ssrc_in")
+_SEQUENCE, _TIMESTAMP = HOT.index("extended_sequence"), HOT.index("extended_timestamp")
+_SEEN, _RECEIVED, _HEARD_AT = HOT.index("seen"), HOT.index("received"), HOT.index("heard_at")
+_TRANSIT, _JITTER = HOT.index("transit"), HOT.index("jitter_q4")
+_SLOT_TIMESTAMP, _PHASE, _ORIGIN = map(HOT.index, ("slot_timestamp", "phase", "origin"))
+_PLAYED, _LATEST, _LATE_SINCE = map(HOT.index, ("played_slot", "latest", "late_since"))
 
 
 class Receiver:
@@ -127,7 +129,8 @@ class Receiver:
             chosen, rows = index[plain], at[plain]
             scale = self._rows.clock_scale[rows]
             came = came[chosen]
-            self._count(rows, timestamps[plain], words[chosen, 1], came, beat, scale)
+            held = self._rows.hot[rows]
+            self._count(rows, held, timestamps[plain], words[chosen, 1], came, beat, scale)
             self._wide.keep(chosen, rows, slots[plain], firsts[plain], ticks[plain], came)
         return index[~plain]
 
@@ -168,23 +171,11 @@ class Receiver:
 
         ``held`` is what `Rows.hot` has of the rows ``at``; it is worked on, and put back whole.
         """
-        rows, playout = self._rows, self._playout
-        held[:, _SEQUENCE] += 1
-        held[:, _TIMESTAMP] += FRAME
-        seen = held.view(np.uint64)[:, _SEEN]
-        np.bitwise_or(seen << np.uint64(1), np.uint64(1), out=seen)
-        held[:, _RECEIVED] += 1
-        held[:, _HEARD_AT] = beat
         held[:, _LATE_SINCE] = NEVER
-        arrival = came * playout.beat_samples
-        held[:, _JITTER], held[:, _TRANSIT] = _jitter(
-            held[:, _JITTER], held[:, _TRANSIT], arrival, wire
-        )
         latest = held[:, _LATEST]
-        np.maximum(latest, came - slots * playout.phases, out=latest)
-        rows.hot[at] = held
+        np.maximum(latest, came - slots * self._playout.phases, out=latest)
+        self._count(at, held, held[:, _TIMESTAMP] + FRAME, wire, came, beat)
         self._store(index, at, slots)
-        self._told(at)
 
     def _store(self, index: Numbers | slice, at: Numbers, slots: Numbers) -> None:
         """Put payloads into the rings."""
@@ -195,28 +186,29 @@ class Receiver:
     def _count(
         self,
         at: Numbers,
+        held: Numbers,
         timestamps: Numbers,
         wire: Numbers,
         came: Numbers,
         beat: int,
         scale: Numbers | int = 1,
     ) -> None:
-        """Count next packets of streams: identity, order, jitter."""
-        rows = self._rows
-        rows.extended_sequence[at] += 1
-        rows.extended_timestamp[at] = timestamps
-        rows.seen[at] = rows.seen[at] << np.uint64(1) | np.uint64(1)
-        rows.received[at] += 1
-        rows.heard_at[at] = beat
-        arrival = came * self._playout.beat_samples * scale
-        rows.jitter_q4[at], rows.transit[at] = _jitter(
-            rows.jitter_q4[at], rows.transit[at], arrival, wire
-        )
-        self._told(at)
+        """Count next packets of streams: identity, order, jitter.
 
-    def _told(self, at: Numbers) -> None:
-        """Rows got the next packet of their streams."""
+        ``held`` is what `Rows.hot` has of the rows ``at``; it is worked on, and put back whole.
+        """
         rows = self._rows
+        held[:, _SEQUENCE] += 1
+        held[:, _TIMESTAMP] = timestamps
+        seen = held.view(np.uint64)[:, _SEEN]
+        np.bitwise_or(seen << np.uint64(1), np.uint64(1), out=seen)
+        held[:, _RECEIVED] += 1
+        held[:, _HEARD_AT] = beat
+        arrival = came * self._playout.beat_samples * scale
+        held[:, _JITTER], held[:, _TRANSIT] = _jitter(
+            held[:, _JITTER], held[:, _TRANSIT], arrival, wire
+        )
+        rows.hot[at] = held
         if self._stream.doubt:
             self._stream.trust(at)
         if not rows.media_seen[at].all():
@@ -235,7 +227,8 @@ class Receiver:
     ) -> None:
         """Take plain packets that came too late: after a stall of this host they are many."""
         rows, came = self._rows, came[index]
-        self._count(at, rows.extended_timestamp[at] + FRAME, words[index, 1], came, beat)
+        held = rows.hot[at]
+        self._count(at, held, held[:, _TIMESTAMP] + FRAME, words[index, 1], came, beat)
         grows = self._playout.regain(at, slots, ahead, came, beat)
         if grows.any():
             rising, transit = at[grows], came[grows] - slots[grows] * self._playout.phases
@@ -249,7 +242,7 @@ class Receiver:
     def _take_other(self, row: int, rtcp: int, view: memoryview, size: int, beat: int) -> None:
         """Take a datagram that is not plain."""
         rows = self._rows
-        if row >= rows.capacity or rows.kind[row] != _KIND:
+        if row >= rows.capacity or rows.kind[row] != _LEG:
             return  # the leg closed while the datagram waited
         if size >= DATAGRAM:
             rows.dropped[row] += 1  # cut off: nothing we negotiate is so long

@@ -292,9 +292,8 @@ class SharedIO:
 
     def receive(self, inbox: Inbox) -> int:
         """Read what waits, at most one datagram a leg and kind; see `MediaIO.receive`."""
-        count = self._arriving.receive(inbox)
-        shared = count
-        count = self._plain.receive(inbox, count)
+        shared = self._arriving.receive(inbox)
+        count = self._plain.receive(inbox, shared)
         inbox.more = self._arriving.some_wait or count > shared or count == inbox.capacity
         return count
 
