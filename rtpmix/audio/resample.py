@@ -36,6 +36,12 @@ _PIECE = 100  # frames of a long signal at once
 _TRANSITION = 4.06  # length of the filter times its transition band, for that window
 
 
+def check_rate(name: str, rate_hz: int) -> None:
+    """Raise a `UsageError` for a rate that the mixer does not know; ``name``: of what was given."""
+    if rate_hz not in RATES_HZ:
+        raise UsageError(f"{name} is {rate_hz}: give 8000, 16000 or 48000")
+
+
 def _prototype(low_hz: int, high_hz: int) -> Exact:
     """Return the low-pass filter, symmetric, of an odd number of taps, summing to 1."""
     stop, passed = low_hz / 2, _PASS_HZ[low_hz]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..audio.coders import check_names
-from ..audio.resample import RATES_HZ
+from ..audio.resample import check_rate
 from ..errors import SipParseError, UsageError
 from ..rtp.srtp import SUITES
 from ..sdp.security import Encryption
@@ -48,9 +48,7 @@ def check(config: Config) -> None:
     _check_digest(config)
     _check_peers(config)
     _check_notices(config)
-    if config.recording_rate_hz not in RATES_HZ:
-        given = config.recording_rate_hz
-        raise UsageError(f"recording_rate_hz is {given}: give 8000, 16000 or 48000")
+    check_rate("recording_rate_hz", config.recording_rate_hz)
     if config.requests_per_source <= 0:
         raise UsageError("requests_per_source is above 0 a second")
     for text in config.trusted_networks:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio.codecs import NARROW_HZ
+from ..audio.resample import check_rate
 from ..errors import UsageError
 from ..mixer.commands import CloseSeat, OpenTap, TapFrame
-from .playing import check_rate
 
 if TYPE_CHECKING:
     from ..supervision import Routing
@@ -37,7 +37,7 @@ class Listener(ABC):
     """
 
     def __init__(self, board: Switchboard, bridge: Bridge, rate_hz: int) -> None:
-        check_rate(rate_hz)
+        check_rate("rate_hz", rate_hz)
         self.rate_hz = rate_hz
         self.dropped = 0
         self._board = board

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from ..audio.codecs import CODECS
-from ..audio.resample import RATES_HZ
+from ..audio.resample import RATES_HZ, check_rate
 from ..errors import UsageError
 from ..mixer.commands import CloseSeat, OpenSource, Play
 
@@ -47,12 +47,6 @@ def silence(seconds: float) -> bytes:
     return bytes(2 * round(seconds * RATE_HZ))
 
 
-def check_rate(rate_hz: int) -> None:
-    """Raise a `UsageError` for a rate that the mixer does not know."""
-    if rate_hz not in RATES_HZ:
-        raise UsageError(f"rate_hz is {rate_hz}: give 8000, 16000 or 48000")
-
-
 def own_rate(audio: str | Path | bytes, most_hz: int) -> int:
     """Return the rate at which nothing of a file is lost, of those up to one; of PCM 8000 Hz."""
     if isinstance(audio, bytes) or most_hz == RATE_HZ:
@@ -71,7 +65,7 @@ def load(
     """Return PCM and its rate: the one that is asked for, or the best that some codec bears."""
     if rate_hz is None:
         return load_own(audio, max(CODECS[name].rate_hz for name in codecs))
-    check_rate(rate_hz)
+    check_rate("rate_hz", rate_hz)
     return load_pcm(audio, rate_hz), rate_hz
 
 

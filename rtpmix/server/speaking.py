@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..audio.resample import check_rate
 from ..errors import UsageError
 from ..mixer.commands import CloseSeat, OpenSource, Play
-from .playing import check_rate
 
 if TYPE_CHECKING:
     from .bridge import Bridge
@@ -29,7 +29,7 @@ class Speaker:
     """
 
     def __init__(self, board: Switchboard, bridge: Bridge, rate_hz: int) -> None:
-        check_rate(rate_hz)
+        check_rate("rate_hz", rate_hz)
         self.rate_hz = rate_hz
         self._octets = 2 * rate_hz // 50  # of 20 ms
         self.source = board.next_seat()
