@@ -29,7 +29,8 @@ CORE = {
     "audio": {"errors"},
     "mixer": {"errors", "rtp", "audio"},
     "supervision": {"errors", "mixer"},
-    "recorder": {"errors", "rtp", "audio"},
+    "beat_gate": set[str](),
+    "recorder": {"errors", "rtp", "audio", "beat_gate"},
 }
 SHELL = {
     "transports": {"errors"},

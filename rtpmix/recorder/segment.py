@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..beat_gate import step_aside
 from .durable import OWNER_ONLY, sync_directory
 from .pcap import FILE_HEADER
 
@@ -168,6 +169,7 @@ class SegmentFile:
         """
         if self._unsynced:
             os.fdatasync(self._descriptor)
+            step_aside()
             self._unsynced = False
         if self._index:
             # Derived and disposable: not synced, and rebuilt by a scan when it is missing.

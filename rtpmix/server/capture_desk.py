@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from ..beat_gate import step_aside
 from ..mixer.tap import TapBlock
 from ..recorder.batch import AudioBatch
 from ..recorder.capture import Capture
-from .beat_gate import step_aside
 from .frame_runs import MOST_RECORDS, FrameRuns
 
 logger = logging.getLogger(__name__)
@@ -135,8 +135,12 @@ class CaptureDesk:
             for work in works:
                 self._try(work)
         else:
-            for _ in self._disk.map(self._try, works):
+            for _ in self._disk.map(self._try_aside, works):
                 pass
+
+    def _try_aside(self, work: Work) -> Any:
+        step_aside()
+        return self._try(work)
 
     def _try(self, work: Callable[[], Any]) -> Any:
         try:

@@ -13,11 +13,11 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from ..beat_gate import step_aside
 from ..mixer.tap import TapBlock, WideFrames
 from ..recorder.batch import PER_FRAME, WIDE, AudioBatch
 from ..recorder.capture import Capture
 from ..recorder.runs import LegRun, Said, WideRun
-from .beat_gate import step_aside
 
 MOST_RECORDS = 512  # of one batch, about: what the writer makes without giving the interpreter up
 _RUN = 3  # frames: fewer are cheaper one by one

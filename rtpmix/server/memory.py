@@ -44,7 +44,8 @@ class RareCollections:
     What exists at a `begin` is not collected until then.
     """
 
-    THRESHOLDS = (10_000, 20, 50)  # a young collection still takes less than a millisecond
+    # The second decides how many objects one collection looks at that stops every thread.
+    THRESHOLDS = (5_000, 2, 1_000)
 
     _users = 0
     _before = (700, 10, 10)

@@ -34,11 +34,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ..beat_gate import begin_beat, end_beat
 from ..errors import UsageError
 from ..mixer.commands import MixerEvent
 from ..mixer.engine import CLOCK_HZ, Engine
 from ..mixer.rows import FRAME
-from .beat_gate import begin_beat, end_beat
 from .coding import CodingThreads
 from .engine_host import EngineHost
 from .media_loop import OnEvent

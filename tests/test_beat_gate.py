@@ -1,10 +1,10 @@
-"""Tests of `rtpmix.server.beat_gate`."""
+"""Tests of `rtpmix.beat_gate`."""
 
 from __future__ import annotations
 
 import threading
 
-from rtpmix.server.beat_gate import begin_beat, end_beat, step_aside
+from rtpmix.beat_gate import begin_beat, end_beat, step_aside
 
 WAIT = 20.0  # seconds: for a thread, far above what it takes
 
@@ -29,4 +29,11 @@ def test_who_steps_aside_goes_on_when_the_beat_is_over() -> None:
     assert passed.wait(WAIT)
     thread.join()
     assert order == ["beat", "work"]
+    step_aside()
+
+
+def test_a_beat_does_not_wait_for_itself() -> None:
+    begin_beat()
+    step_aside()  # returns
+    end_beat()
     step_aside()
