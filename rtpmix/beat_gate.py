@@ -15,29 +15,21 @@ from __future__ import annotations
 import os
 import threading
 
-_beat = threading.Lock()
-_on = threading.local()  # `here`: this thread is in a beat
+_beat = threading.RLock()  # a beat does not wait for itself
 
 
 def begin_beat() -> None:
     """Shut the gate; waits for another media thread's beat, where there is one."""
     _beat.acquire()
-    _on.here = True
 
 
 def end_beat() -> None:
-    """Open it again."""
-    _on.here = False
+    """Open it again; on the thread of the beat."""
     _beat.release()
 
 
 def step_aside() -> None:
-    """Let whoever is ready run, and wait until no beat is on; costs a microsecond when none is.
-
-    Within a beat, on its own thread, it does nothing: a beat doesn't wait for itself.
-    """
-    if getattr(_on, "here", False):
-        return
+    """Let whoever is ready run, and wait until no beat is on; costs a microsecond when none is."""
     # The kernel lets a thread at work go on for milliseconds before one that has just woken.
     os.sched_yield()
     with _beat:

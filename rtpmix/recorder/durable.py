@@ -15,7 +15,7 @@ OWNER_ONLY = 0o600
 
 
 def sync(descriptor: int) -> None:
-    """Put a file on disk; whoever waited for that lets a beat of the media thread go first."""
+    """Put a file or directory on disk, then let a beat of the media thread go first."""
     os.fsync(descriptor)
     step_aside()
 

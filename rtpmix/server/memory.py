@@ -44,7 +44,8 @@ class RareCollections:
     What exists at a `begin` is not collected until then.
     """
 
-    # The second decides how many objects one collection looks at that stops every thread.
+    # The first two decide how many objects a collection looks at while every thread stands still,
+    # all three how rarely one looks at everything: once in ten million that were made.
     THRESHOLDS = (5_000, 2, 1_000)
 
     _users = 0
