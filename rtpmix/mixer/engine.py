@@ -72,7 +72,7 @@ class Engine:
     phases
         Beats in a ptime: 1, 2, 4, 5, 8, 10 or 20.
     capacity
-        Rows to begin with; it doubles when they are used up.
+        Rows to begin with; more are made when they are used up.
     batch
         Datagrams that one `receive` takes.
     epoch

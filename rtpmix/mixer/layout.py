@@ -6,9 +6,8 @@ a bridge of its phase changes or a seat comes or goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count, repeat
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..audio.codecs import BY_NUMBER, NARROW_HZ
 from .bridge import Bridge
-from .crowd import Crowd, crowd_of
+from .by_size import BridgesOfSize, BySize
 from .g711 import PCMA
 from .gains import Exact, coefficients_of_frame, mix_ramp, product
 from .rows import FRAME, Kind, Numbers, Rows
@@ -34,15 +33,13 @@ Recorded = tuple[
 ]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """Bridges of one size: rows ``start`` to ``stop`` of the layout."""
 
     start: int
     stop: int
-    size: int
-    gains: Exact  # (bridges, size, size)
-    crowd: Crowd | None = None  # the same, taken apart; of a single large bridge only
+    bridges: BridgesOfSize
 
 
 @dataclass(slots=True)
@@ -75,6 +72,8 @@ class Layout:
         Rows in mixing order: bridges by size, then those without a bridge.
     mixed
         How many of them sit in a bridge.
+    groups : dict
+        By the number of their seats.
     legs, alaw, limited, wide : int64 ndarray
         Places in ``rows``: of legs, of rows whose law is A-law, of those in bridges with a limiter,
         of legs whose codec is not G.711.
@@ -82,14 +81,13 @@ class Layout:
 
     rows: Numbers
     mixed: int
-    groups: list[Group]
-    ramping: list[tuple[Bridge, int]]  # with the place of the first seat
-    spots: dict[int, tuple[Group, int, int]]  # bridge -> group, its place there, that of its seats
+    bridges: BySize  # as they are now: what may change in them while a layout holds is their gains
+    groups: dict[int, Group]
     legs: Numbers
     alaw: Numbers
     limited: Numbers
     wide: Numbers
-    rooms: list[Room]
+    rooms: list[Room] = field(default_factory=list)
     sources: list[int] = field(default_factory=list)  # rows
     taps: list[int] = field(default_factory=list)
     recorded: Recorded | None = None  # filled in by whoever records
@@ -104,18 +102,16 @@ class Layout:
             self._positions = {row: place for place, row in enumerate(self.rows.tolist())}
         return self._positions
 
-    def retune(self, bridge: Bridge) -> bool:
-        """Take over new gains of a bridge whose seats stay; False where that takes a new layout."""
-        spot = self.spots.get(bridge.number)
-        if spot is None or self.wide.size:
+    def start_of(self, bridge: Bridge) -> int:
+        """Return the place in ``rows`` of a bridge's first seat."""
+        size = len(bridge.seats)
+        group = self.groups[size]
+        return group.start + size * group.bridges.places[bridge.number]
+
+    def retune(self) -> bool:
+        """Go on with new gains of a bridge that keeps its seats; False where that takes another."""
+        if self.wide.size:
             return False
-        group, place, start = spot
-        group.gains[place] = bridge.gains
-        if len(group.gains) == 1:
-            group.crowd = crowd_of(group.gains[0])
-        self.ramping = [changing for changing in self.ramping if changing[0] is not bridge]
-        if bridge.ramp is not None:
-            self.ramping.append((bridge, start))
         self.recorded = None
         return True
 
@@ -134,78 +130,63 @@ class Layout:
         """
         talk = spoken[: self.mixed].astype(np.float64)
         heard = np.empty_like(talk)
-        for group in self.groups:
-            if group.crowd is not None:
-                place = slice(group.start, group.stop)
-                group.crowd.mix(talk[place], heard[place])
+        for size, group in self.groups.items():
+            same, place = group.bridges, slice(group.start, group.stop)
+            if same.crowd is not None:
+                same.crowd.mix(talk[place], heard[place])
                 continue
-            shape = (-1, group.size, FRAME)
-            part = talk[group.start : group.stop].reshape(shape)
-            product(group.gains, part, heard[group.start : group.stop].reshape(shape))
-        for bridge, start in self.ramping:
+            shape = (-1, size, FRAME)
+            gains = same.gains[: len(same.members)]
+            product(gains, talk[place].reshape(shape), heard[place].reshape(shape))
+        for bridge in self.bridges.changing.values():
             ramp = bridge.ramp
             if ramp is not None:
+                start = self.start_of(bridge)
                 place = slice(start, start + len(bridge.seats))
                 coefficients = coefficients_of_frame(ramp.ramp_ms, ramp.position, FRAME)
                 heard[place] = mix_ramp(talk[place], bridge.gains, ramp.targets, coefficients)
         return heard
 
 
-def build(rows: Rows, bridges: Iterable[Bridge], loose: Sequence[int]) -> Layout:
+def build(rows: Rows, bridges: BySize, loose: Sequence[int]) -> Layout:
     """Arrange the bridges of a phase, and the rows of the phase that sit in none."""
-    by_size: dict[int, list[Bridge]] = {}
-    for bridge in bridges:
-        if bridge.seats:
-            by_size.setdefault(len(bridge.seats), []).append(bridge)
-    row_of = rows.of_seat.__getitem__
-    order: list[int] = []
-    groups: list[Group] = []
-    ramping: list[tuple[Bridge, int]] = []
-    spots: dict[int, tuple[Group, int, int]] = {}
-    limited: list[int] = []
-    for size, members in sorted(by_size.items()):
-        start = len(order)
-        order.extend(map(row_of, chain.from_iterable([bridge.seats for bridge in members])))
-        gains = np.concatenate([bridge.gains for bridge in members]).reshape(-1, size, size)
-        crowd = crowd_of(gains[0]) if len(members) == 1 else None
-        group = Group(start, len(order), size, gains, crowd)
-        groups.append(group)
-        # In bulk: whoever calls a busy server has this done for all the bridges of its phase.
-        starts = range(start, len(order), size)
-        numbers = [bridge.number for bridge in members]
-        spots.update(zip(numbers, zip(repeat(group), count(), starts), strict=False))
-        for bridge, at in zip(members, starts, strict=True):
-            if bridge.ramp is not None:
-                ramping.append((bridge, at))
-            if bridge.limited:
-                limited.extend(range(at, at + size))
-    mixed = len(order)
-    order.extend(loose)
-    index = np.array(order, np.int64)
+    groups: dict[int, Group] = {}
+    order: list[Numbers] = []
+    mixed = 0
+    for same in bridges.groups():
+        start, mixed = mixed, mixed + len(same.members) * same.size
+        groups[same.size] = Group(start, mixed, same)
+        order.append(same.rows[: len(same.members)].reshape(-1))
+    index = np.concatenate([*order, np.array(loose, np.int64)])
     kinds = rows.kind[index]
-    wide = np.flatnonzero(rows.is_wide[index])
-    return Layout(
+    layout = Layout(
         rows=index,
         mixed=mixed,
+        bridges=bridges,
         groups=groups,
-        ramping=ramping,
-        spots=spots,
         legs=np.flatnonzero(kinds == _LEG),
         alaw=np.flatnonzero(rows.law[index] == PCMA),
-        limited=np.array(limited, np.int64),
-        wide=wide,
-        rooms=_rooms(rows, by_size) if wide.size else [],
+        limited=np.zeros(0, np.int64),
+        wide=np.flatnonzero(rows.is_wide[index]),
         sources=index[kinds == _SOURCE].tolist(),
         taps=index[kinds == _TAP].tolist(),
     )
+    if bridges.limited:
+        starts = [
+            (layout.start_of(bridge), len(bridge.seats)) for bridge in bridges.limited.values()
+        ]
+        limited = [place for start, size in starts for place in range(start, start + size)]
+        layout.limited = np.array(limited, np.int64)
+    if layout.wide.size:
+        layout.rooms = _rooms(rows, layout)
+    return layout
 
 
-def _rooms(rows: Rows, by_size: dict[int, list[Bridge]]) -> list[Room]:
+def _rooms(rows: Rows, layout: Layout) -> list[Room]:
     """Find who hears at a higher rate, in the order of `build`."""
     rooms: list[Room] = []
-    start = 0
-    for size, members in sorted(by_size.items()):
-        for bridge in members:
+    for group in layout.groups.values():
+        for bridge in group.bridges.members:
             by_rate: dict[int, list[int]] = {}
             for at, seat in enumerate(bridge.seats):
                 row = rows.of_seat[seat]
@@ -213,8 +194,7 @@ def _rooms(rows: Rows, by_size: dict[int, list[Bridge]]) -> list[Room]:
                 if rate_hz > NARROW_HZ and rows.is_wide[row]:
                     by_rate.setdefault(rate_hz, []).append(at)
             for rate_hz, listeners in by_rate.items():
-                rooms.append(_room(bridge, start, rate_hz, listeners))
-            start += size
+                rooms.append(_room(bridge, layout.start_of(bridge), rate_hz, listeners))
     return rooms
 
 

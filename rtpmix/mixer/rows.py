@@ -1,7 +1,8 @@
 """The engine's state: one row a seat, in arrays that live as long as the engine.
 
 A column of numbers for all legs costs one numpy call where objects would cost one Python operation
-a leg. Rows are reused; the capacity grows by doubling and never shrinks.
+a leg. Rows are reused; the capacity grows by doubling, of a large engine by `MOST_MORE`
+rows, and never shrinks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ CYCLE = 240  # samples: two periods of the lowest pitch
 HEADER = 12  # octets of an RTP header without CSRCs
 PACKET = HEADER + FRAME
 NEVER = 1 << 60  # a beat that never comes
+MOST_MORE = (
+    512  # rows made at once: what is fresh is filled in, so it takes memory before it is used
+)
 
 
 class Kind(IntEnum):
@@ -315,7 +319,7 @@ class Rows:
     def add(self, seat: int, kind: Kind) -> int:
         """Give a seat a fresh row."""
         if not self._free:
-            self._grow(2 * self.capacity)
+            self._grow(self.capacity + min(self.capacity, MOST_MORE))
         row = self._free.pop()
         self.hot[row] = _FRESH_HOT
         for dtype, fresh in _FRESH_SINGLES.items():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .bridge import Bridge, shape_refusal, without
+from .by_size import BySize
 from .commands import UNITY, MatrixCommitted, MatrixReached, MixerEvent, SeatsLeaving, SetMatrix
 from .gains import MAX_RAMP_MS, refusal
 from .layout import Layout, build
@@ -41,7 +42,7 @@ class Switchboard:
         self.bridge_of: dict[int, Bridge] = {}
         self.closing: set[int] = set()
         self.freed: list[int] = []
-        self._at_phase: list[dict[int, Bridge]] = [{} for _ in range(phases)]
+        self._at_phase = [BySize(rows) for _ in range(phases)]  # those that have seats
         self._unsettled: list[dict[int, Bridge]] = [{} for _ in range(phases)]
         self._loose: list[dict[int, None]] = [{} for _ in range(phases)]  # rows, in order
         self._layouts: list[Layout | None] = [None] * phases
@@ -83,9 +84,10 @@ class Switchboard:
 
         Then the layout of its phase goes on, and with it what others have worked out from it.
         """
+        self._at_phase[bridge.phase].put(bridge)
         layout = self._layouts[bridge.phase]
         same = (bridge.seats, bridge.limited) == (seats, limited)
-        if layout is None or not same or not layout.retune(bridge):
+        if layout is None or not same or not layout.retune():
             self.changed(bridge.phase)
 
     def changed_all(self) -> None:
@@ -155,13 +157,13 @@ class Switchboard:
             phase = self._bridges_made % self.phases
             self._bridges_made += 1
         bridge = Bridge(number, phase)
-        self.bridges[number] = self._at_phase[phase][number] = bridge
+        self.bridges[number] = bridge
         return bridge
 
     def move(self, bridge: Bridge, phase: int) -> None:
         """Let a bridge be mixed at another phase; a change under way goes on there."""
-        del self._at_phase[bridge.phase][bridge.number]
-        self._at_phase[phase][bridge.number] = bridge
+        self._at_phase[bridge.phase].drop(bridge.number)
+        self._at_phase[phase].put(bridge)
         if self._unsettled[bridge.phase].pop(bridge.number, None) is not None:
             self._unsettled[phase][bridge.number] = bridge
         self.changed(bridge.phase)
@@ -171,7 +173,7 @@ class Switchboard:
 
     def _forget(self, bridge: Bridge) -> None:
         del self.bridges[bridge.number]
-        del self._at_phase[bridge.phase][bridge.number]
+        self._at_phase[bridge.phase].drop(bridge.number)
         self._unsettled[bridge.phase].pop(bridge.number, None)
         self.changed(bridge.phase)
 
@@ -217,8 +219,7 @@ class Switchboard:
         layout = self._layouts[phase]
         if layout is not None:
             return layout, False
-        bridges = self._at_phase[phase].values()
-        layout = build(self._rows, bridges, list(self._loose[phase]))
+        layout = build(self._rows, self._at_phase[phase], list(self._loose[phase]))
         self._layouts[phase] = layout
         return layout, True
 
