@@ -11,16 +11,15 @@ trial the files are verified: a number is held when no frame of them is missing.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks import floor
 from benchmarks.generator import Load, generate
-from benchmarks.processes import SERVER_CORE, ServerProcess, memory_kb, pin
+from benchmarks.processes import ServerProcess, memory_kb
 from benchmarks.recordings import judge
 from benchmarks.result import Result
 from benchmarks.rooms import PER_ROOM, ROLES
@@ -30,6 +29,7 @@ Figures = dict[str, Any]
 
 _FAULTS_OF_FILES = ("captures_not_sealed", "frames_missing_in_files", "frames_declared_lost")
 MISSING_PCT = 0.1
+FLOOR_RUNS = 3
 P99_MS = 40.0
 
 
@@ -41,11 +41,12 @@ def run(arguments: list[str]) -> Result:
     options = parser.parse_args(arguments)
     searches = [search(options, trial, is_held) for _ in range(options.runs)]
     best, broken = max(searches, key=lambda found: found[0].get("legs", 0))
+    floor, floor_details = floor_of(best, options)
     return Result(
         benchmark="density",
         unit="legs on one core",
         runs=tuple(held.get("legs", 0) for held, _ in searches),
-        floor=socket_floor(),
+        floor=floor or None,
         details={
             "legs_per_port": options.legs_per_port,
             "workers": options.workers,
@@ -55,19 +56,50 @@ def run(arguments: list[str]) -> Result:
             "criterion": f"<{MISSING_PCT}% missing, p99<{P99_MS:g} ms",
             "held": best,
             "not_held": broken,
+            **floor_details,
         },
     )
 
 
-def socket_floor() -> float:
-    """Return how many legs' sockets alone would fill the server's core."""
-    before = os.sched_getaffinity(0)
-    pin(SERVER_CORE)
-    try:
-        legs = floor.run(["--legs", "600"]).details["legs_that_fill_a_core"]
-    finally:
-        os.sched_setaffinity(0, before)
-    return float(legs)
+def floor_of(held: Figures, options: argparse.Namespace) -> tuple[float, Figures]:
+    """Load the same sockets with no media behind them as the server was loaded (`floor_server`).
+
+    Returns
+    -------
+    The legs that would fill a core with that, and what was measured.
+    """
+    if not held or options.record or options.suite or options.workers:
+        return 0.0, {}
+    found = [_floor_pct(held["legs"], options) for _ in range(FLOOR_RUNS)]
+    pct = median(found)
+    details = {
+        "floor_cpu_pct": found,
+        "processor_ratio": round(pct / held["server_cpu_pct"], 3),
+    }
+    return 100 * held["legs"] / pct, details
+
+
+def _floor_pct(legs: int, options: argparse.Namespace) -> float:
+    with ServerProcess(
+        legs_per_port=options.legs_per_port, module="benchmarks.floor_server"
+    ) as server:
+        load = Load(
+            server=server.sip,
+            legs=legs,
+            seconds=options.seconds,
+            pid=server.pid,
+            calls_per_second=500.0,
+            caller="benchmarks.floor_calls",
+        )
+        figures = generate(load)
+    print(
+        f"floor: {figures['legs_up']} of {legs} legs, missing "
+        f"{figures['packets_missing_pct']} % of packets; {figures['server_cpu_pct']} %",
+        file=sys.stderr,
+    )
+    if figures["legs_up"] < legs or figures["packets_missing_pct"] >= MISSING_PCT:
+        raise SystemExit("density: the floor itself did not hold; is the machine busy?")
+    return float(figures["server_cpu_pct"])
 
 
 def add_search_options(parser: argparse.ArgumentParser, *, runs: int, start: int) -> None:

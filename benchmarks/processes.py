@@ -19,6 +19,8 @@ _STOP_S = 120.0  # sealing what is recorded is in it
 class ServerProcess:
     """A benchmark server on one core, or on all that there are (``core`` None).
 
+    ``module`` is the program: one that prints where it listens, and ends with its standard input.
+
     Its counters are in `snapshot` after the end. Worker processes are where it is.
     """
 
@@ -29,9 +31,11 @@ class ServerProcess:
         legs_per_port: int = 1,
         record: Path | None = None,
         workers: int = 0,
+        module: str = "benchmarks.server",
     ) -> None:
-        arguments = [sys.executable, "-m", "benchmarks.server"]
-        arguments += ["--legs-per-port", str(legs_per_port), "--workers", str(workers)]
+        arguments = [sys.executable, "-m", module, "--legs-per-port", str(legs_per_port)]
+        if workers:
+            arguments += ["--workers", str(workers)]
         if record is not None:
             arguments += ["--record", str(record)]
         if core is not None and core in os.sched_getaffinity(0):
