@@ -30,6 +30,7 @@ Figures = dict[str, Any]
 _FAULTS_OF_FILES = ("captures_not_sealed", "frames_missing_in_files", "frames_declared_lost")
 MISSING_PCT = 0.1
 FLOOR_RUNS = 3
+FULL_PCT = 90.0  # of its core: what is missing then may be the generator's fault
 P99_MS = 40.0
 
 
@@ -218,6 +219,7 @@ def describe(figures: dict[str, Any]) -> str:
         f"{seen['generator_cpu_pct']} % (late {seen['generator_late_p99_ms']} ms)"
         f"{described_secrecy(seen)}{described_files(seen)}"
         f"{'' if is_held(seen) else ' - not held'}"
+        f"{' (the generator was at its own limit)' if seen['generator_cpu_pct'] > FULL_PCT else ''}"
     )
 
 

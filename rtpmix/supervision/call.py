@@ -299,10 +299,14 @@ class SupervisedCall:
         """Note that RTP has come from a leg; a takeover that waited for it goes on."""
         if seat not in self._state.parties:
             return Change(None)
+        if (
+            seat != self._state.taker
+        ):  # nearly always: nothing waits for it
+            self._state.media_seen.add(seat)
+            return Change(None)
         draft = self._state.draft()
         draft.media_seen.add(seat)
-        if seat == draft.taker:
-            self._ready(draft, now)
+        self._ready(draft, now)
         return self._finish(draft, f"media of {seat} seen")
 
     def advance(self, now: float) -> Change:
