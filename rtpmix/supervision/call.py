@@ -299,9 +299,7 @@ class SupervisedCall:
         """Note that RTP has come from a leg; a takeover that waited for it goes on."""
         if seat not in self._state.parties:
             return Change(None)
-        if (
-            seat != self._state.taker
-        ):  # nearly always: nothing waits for it
+        if seat != self._state.taker:  # nearly always: nothing waits for it
             self._state.media_seen.add(seat)
             return Change(None)
         draft = self._state.draft()
